@@ -19,8 +19,8 @@ export interface CompareOptions {
   /** Sizes and block status must be the same too, as `qemu-img compare -s`. */
   strict?: boolean;
   signal?: AbortSignal;
-  /** Bytes that are done, and all of them. */
-  onProgress?: (current: number, total: number) => void;
+  /** Bytes that are done, all of them, and how many of the first were read; the others are known to be zeroes. */
+  onProgress?: (current: number, total: number, compared: number) => void;
 }
 
 export interface CompareResult {
@@ -103,13 +103,14 @@ async function firstDifference(
       const found = await reader.add(chunk);
       if (found >= 0) return { difference: 'content', offset: found };
       refuseAborted(signal);
+      onProgress?.(reader.oldest ?? offset, total, reader.compared);
     }
     at = end;
-    onProgress?.(reader.oldest ?? at, total);
+    onProgress?.(reader.oldest ?? at, total, reader.compared);
   }
   const found = await reader.settle();
   if (found >= 0) return { difference: 'content', offset: found };
-  onProgress?.(total, total);
+  onProgress?.(total, total, reader.compared);
   return null;
 }
 
@@ -183,7 +184,8 @@ class Reader {
   readonly #free: [Uint8Array, Uint8Array][] = [];
   /** What is to be the next batch. */
   #next: Batch = { chunks: [], bytes: 0 };
-  readonly #pending: { offset: number; done: Promise<number> }[] = [];
+  readonly #pending: { offset: number; bytes: number; done: Promise<number> }[] = [];
+  #compared = 0;
 
   constructor(a: Child, b: Child) {
     this.#a = a;
@@ -208,6 +210,11 @@ class Reader {
     return this.#pending[0]?.offset ?? this.#next.chunks[0]?.offset;
   }
 
+  /** Bytes that were compared, in their order. */
+  get compared(): number {
+    return this.#compared;
+  }
+
   /** Waits for all that was added. The offset of the first difference, -1 where there is none. */
   settle(): Promise<number> {
     if (this.#next.bytes > 0) this.#begin();
@@ -225,15 +232,17 @@ class Reader {
     const done = this.#compare(chunks, bytes);
     // Looked at in its turn, or not at all after an earlier difference.
     done.catch(() => undefined);
-    this.#pending.push({ offset: chunks[0].offset, done });
+    this.#pending.push({ offset: chunks[0].offset, bytes, done });
   }
 
   /** Waits, oldest first, until at most `left` batches are under way. */
   async #settleTo(left: number): Promise<number> {
     while (this.#pending.length > left) {
-      const offset = await this.#pending[0].done;
+      const [{ bytes, done }] = this.#pending;
+      const offset = await done;
       this.#pending.shift();
       if (offset >= 0) return offset;
+      this.#compared += bytes;
     }
     return -1;
   }

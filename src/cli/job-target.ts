@@ -1,8 +1,11 @@
 // `mirror` and `backup`: the options that describe their target, and running such a job.
 
+import { backingOf } from '../block/chain.js';
 import type { BlockNode } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
+import { ownContent, wholeContent } from '../jobs/copy-plan.js';
+import { dataAhead } from '../jobs/data-ahead.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
@@ -146,6 +149,14 @@ export async function runTargetJob<S extends MirrorSyncMode>(
     const source = await openImage(session, filename, { ...imageArguments(options), purpose: 'copy' });
     const incomplete = `'${filename}' is unchanged; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
+      // A copy of the top image alone leaves out what the layers below hold.
+      count: (signal) =>
+        dataAhead(
+          source,
+          sync === 'top' ? backingOf(source) : null,
+          sync === 'top' ? ownContent : wholeContent,
+          signal,
+        ),
       start: (env) => startTo(session, target, sync, (plan) => start(env, source, plan, common)),
       progress,
       done: options.has('quiet') ? undefined : done,

@@ -46,6 +46,11 @@ export interface ProgressView {
 
 export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
 
+/** Whether this kind tells the rate and the time that is left. */
+export function tellsTime(kind: ProgressKind): boolean {
+  return kind === 'bar' || kind === 'json';
+}
+
 /** Signals that ask for the progress, as with qemu-img: without -p, each prints one line on standard error. */
 const STATUS_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
 /** Clears from the cursor to the end of the line. */

@@ -8,8 +8,8 @@ import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
 import { reportError, reportWarning, write } from './output.js';
-import { openProgress, type ProgressKind } from './progress.js';
-import { limitedState } from './rate.js';
+import { openProgress, type ProgressKind, tellsTime } from './progress.js';
+import { stateOf } from './rate.js';
 import { Interrupt, reasonOf, type Session } from './session.js';
 
 const UPDATE_MS = 200;
@@ -17,6 +17,8 @@ const UPDATE_MS = 200;
 export interface JobRun {
   start(env: JobEnvironment): Promise<Job>;
   progress: ProgressKind;
+  /** Bytes that the job will copy, counted before it starts (see `dataAhead`). Is called where the remaining time is told. */
+  count?(signal: AbortSignal): Promise<number | undefined>;
   /** Printed on standard output after success, unless progress is JSON. */
   done?: string | (() => string);
   /** The state of the files after Ctrl-C, or after a failure, in whole sentences. */
@@ -30,7 +32,9 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   // Before there is a target: from then on the state of the files has to be said.
   const interrupt = new Interrupt(session);
   let job: Job;
+  let data: number | undefined;
   try {
+    if (tellsTime(run.progress)) data = await run.count?.(interrupt.signal);
     job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
   } catch (error) {
     interrupt.stop();
@@ -39,7 +43,11 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const view = openProgress(run.progress);
   // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
   const status = (): string => (job.status === 'null' ? 'concluded' : job.status);
-  const show = (): void => view.update({ ...limitedState(job.progress.snapshot(), job.speed), status: status() });
+  const show = (): void => {
+    const { current, total, moved, bytesPerSecond } = job.progress.snapshot();
+    const state = stateOf({ current, total, moved }, bytesPerSecond, { limit: job.speed, data });
+    view.update({ ...state, status: status() });
+  };
   const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultReporter())];
   interrupt.signal.addEventListener('abort', () => cancel(job));
   if (interrupt.signal.aborted) cancel(job);

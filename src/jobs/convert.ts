@@ -54,8 +54,8 @@ export interface ConvertOptions {
   /** Is called before the copy where the target's file system may be too full. Default: that is not looked up. */
   warn?: (message: string) => void;
   signal?: AbortSignal;
-  /** Bytes of the image that are done, and all of them. */
-  onProgress?: (current: number, total: number) => void;
+  /** Bytes of the image that are done, all of them, and how many of the first were copied, which is what `speed` counts; the others were passed over. */
+  onProgress?: (current: number, total: number, moved: number) => void;
 }
 
 /**
@@ -101,11 +101,13 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
   const total = Math.max(length, target.length);
   let current = 0;
+  let moved = 0;
   const free = freeContext(
     options.signal,
-    (bytes) => {
+    (bytes, copied = bytes) => {
       current += bytes;
-      options.onProgress?.(current, total);
+      moved += copied;
+      options.onProgress?.(current, total, moved);
     },
     limit,
   );
@@ -150,7 +152,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   });
   if (total > length) {
     if (!targetIsZero) await to.writeZeroes(length, total - length, { mayUnmap: true });
-    ctx.progress.advance(total - length);
+    ctx.progress.advance(total - length, 0);
   }
   await to.flush();
 }

@@ -225,7 +225,7 @@ class Worker {
     if (fault === null) {
       this.#chunks.shift();
       options.finished?.(chunk);
-      ctx.progress.advance(chunk.bytes);
+      ctx.progress.advance(chunk.bytes, chunk.kind === 'data' ? chunk.bytes : 0);
       return null;
     }
     // What is tried again is tried in small parts, and what is left behind is one of them.
@@ -304,7 +304,7 @@ class WriteSequence {
 /** A context without a job: no pause, no policy, a fixed rate; `signal` cancels it. */
 export function freeContext(
   signal?: AbortSignal,
-  advance: (bytes: number) => void = () => {},
+  advance: (bytes: number, moved?: number) => void = () => {},
   limit?: RateLimit,
 ): CopyContext {
   const check = (): void => {

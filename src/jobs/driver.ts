@@ -34,7 +34,11 @@ export interface ProgressSink {
   addTotal(delta: number): void;
   /** Sets the total to what is done plus `remaining` (mirror, whose work grows with the guest's writes). */
   setRemaining(remaining: number): void;
-  advance(amount: number): void;
+  /**
+   * `amount` more is done. `moved`: how much of it was copied, which is what a speed limit counts; the rest was passed over (holes, zeroes). Default: all
+   * of it.
+   */
+  advance(amount: number, moved?: number): void;
 }
 
 /** `report`: the caller throws the error. `ignore`: go on as if it had not been. `retry`: the job stopped, and a user resumed it. */

@@ -1,5 +1,7 @@
 // How far a job is, how fast it goes and how long it will take. Arithmetic over a clock: a sample is taken at most four times a
 // second, and samples are smoothed exponentially. Time in which the job was paused does not count.
+//
+//   |--moved--|..hole..|--moved--|      current: all of it; the rate is that of what was moved, which is what a speed limit limits
 
 import type { Clock } from '../host/host.js';
 import type { ProgressSink } from './driver.js';
@@ -13,9 +15,11 @@ export interface ProgressSnapshot {
   total: number;
   /** Share that is done, 0 to 1; 1 where there is nothing to do. */
   ratio: number;
-  /** Smoothed; undefined until there is something to tell it from. */
+  /** Of `current`, what was copied: what a speed limit counts. The rest was passed over, since it reads as zeroes or is not to be copied. */
+  moved: number;
+  /** What is copied in a second, smoothed; undefined until there is something to tell it from. */
   bytesPerSecond: number | undefined;
-  /** Time that is left at this rate, in ms. */
+  /** Time that is left at this rate, in ms, where the rest has as many holes as what is done. */
   etaMs: number | undefined;
 }
 
@@ -23,9 +27,10 @@ export class Progress implements ProgressSink {
   readonly #clock: Clock;
   #current = 0;
   #total = 0;
+  #moved = 0;
   #running = false;
   #sampleMs = 0;
-  #sampleCurrent = 0;
+  #sampleMoved = 0;
   #rate: number | undefined;
   /** Time of all samples so far. */
   #measuredMs = 0;
@@ -40,6 +45,10 @@ export class Progress implements ProgressSink {
   }
   get total(): number {
     return this.#total;
+  }
+  /** Of `current`, what was copied. */
+  get moved(): number {
+    return this.#moved;
   }
 
   /** Calls `watcher` after each change, until the result is called. It must not throw. */
@@ -60,8 +69,9 @@ export class Progress implements ProgressSink {
   setRemaining(remaining: number): void {
     this.setTotal(this.#current + remaining);
   }
-  advance(amount: number): void {
+  advance(amount: number, moved = amount): void {
     this.#current += amount;
+    this.#moved += moved;
     if (this.#total < this.#current) this.#total = this.#current;
     this.#sample();
     for (const watcher of this.#watchers) watcher();
@@ -71,7 +81,7 @@ export class Progress implements ProgressSink {
   resume(): void {
     this.#running = true;
     this.#sampleMs = this.#clock.now();
-    this.#sampleCurrent = this.#current;
+    this.#sampleMoved = this.#moved;
   }
   pause(): void {
     this.#sample();
@@ -80,14 +90,14 @@ export class Progress implements ProgressSink {
 
   snapshot(): ProgressSnapshot {
     this.#sample();
-    const remaining = this.#total - this.#current;
     const rate = this.#rate;
     return {
       current: this.#current,
       total: this.#total,
       ratio: this.#total === 0 ? 1 : this.#current / this.#total,
+      moved: this.#moved,
       bytesPerSecond: rate,
-      etaMs: remaining === 0 ? 0 : rate === undefined || rate < 1e-3 ? undefined : (remaining / rate) * 1000,
+      etaMs: timeLeft({ current: this.#current, total: this.#total, moved: this.#moved }, rate),
     };
   }
 
@@ -95,12 +105,33 @@ export class Progress implements ProgressSink {
     if (!this.#running) return;
     const elapsed = this.#clock.now() - this.#sampleMs;
     if (elapsed < SAMPLE_MS) return;
-    const rate = ((this.#current - this.#sampleCurrent) / elapsed) * 1000;
+    // Nothing but holes so far is no rate.
+    if (this.#moved === 0 && this.#current > 0) {
+      this.#sampleMs += elapsed;
+      return;
+    }
+    const rate = ((this.#moved - this.#sampleMoved) / elapsed) * 1000;
     this.#measuredMs += elapsed;
     // At first the mean of all samples, so that the burst that a limit lets through at once does not count for longer than its time.
     const weight = Math.max(1 - Math.exp(-elapsed / SMOOTHING_MS), elapsed / this.#measuredMs);
     this.#rate = this.#rate === undefined ? rate : this.#rate + (rate - this.#rate) * weight;
     this.#sampleMs += elapsed;
-    this.#sampleCurrent = this.#current;
+    this.#sampleMoved = this.#moved;
   }
+}
+
+/**
+ * Time that is left at `rate` (bytes moved in a second), in ms. `left`: bytes that will be moved still, where that is known; otherwise the rest is taken to
+ * have as many holes as what is done. Undefined where nothing can be said.
+ */
+export function timeLeft(
+  { current, total, moved }: { current: number; total: number; moved: number },
+  rate: number | undefined,
+  left?: number,
+): number | undefined {
+  const remaining = total - current;
+  if (remaining === 0) return 0;
+  if (rate === undefined || rate < 1e-3) return undefined;
+  const bytes = left === undefined ? (remaining * moved) / current : Math.min(remaining, left);
+  return (bytes / rate) * 1000;
 }

@@ -40,8 +40,8 @@ export interface FillOptions {
   signal?: AbortSignal;
   /** Is called with the error that ends the copy, before `fillDifferences` rejects with it. */
   onFault?: (fault: CopyFault) => void;
-  /** Bytes of the disk that are done, and all of them. */
-  onProgress?: (current: number, total: number) => void;
+  /** Bytes of the disk that are done, all of them, and how many of the first were looked at; the others were passed over. */
+  onProgress?: (current: number, total: number, moved: number) => void;
 }
 
 /** What the overlay does not hold itself. What nobody holds counts as zeroes, which the new backing file need not have. */
@@ -59,9 +59,11 @@ export async function fillDifferences(options: FillOptions): Promise<void> {
   const { node } = overlay;
   const align = Math.max(node.clusterBytes, SECTOR_BYTES);
   let current = 0;
-  const free = freeContext(signal, (bytes) => {
+  let moved = 0;
+  const free = freeContext(signal, (bytes, copied = bytes) => {
     current += bytes;
-    onProgress?.(current, node.length);
+    moved += copied;
+    onProgress?.(current, node.length, moved);
   });
   const ctx: CopyContext = {
     ...free,

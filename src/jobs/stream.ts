@@ -138,7 +138,7 @@ class StreamDriver implements JobDriver {
     const top = this.#top;
     ctx.progress.setTotal(top.length);
     if (this.#layers.length === 0) {
-      ctx.progress.advance(top.length);
+      ctx.progress.advance(top.length, 0);
       return;
     }
     const link = linkOf(this.#link);

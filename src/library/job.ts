@@ -32,8 +32,11 @@ export interface JobWatch {
    * the job rejects so.
    */
   signal?: AbortSignal;
-  /** Is called with the bytes that are done and all of them, at each change; the total may grow, and is 0 where there is nothing to copy. */
-  onProgress?: (current: number, total: number) => void;
+  /**
+   * Is called with the bytes that are done, all of them, and how many of the first were copied (which is what the speed limit counts; the others were passed
+   * over), at each change; the total may grow, and is 0 where there is nothing to copy.
+   */
+  onProgress?: (current: number, total: number, moved: number) => void;
 }
 
 const CHANGE: Shape<JobChange> = { copyMode: qapi('MirrorCopyMode') };
@@ -242,7 +245,7 @@ export class Job {
   #tellProgress(onProgress: JobWatch['onProgress']): () => void {
     if (onProgress === undefined) return () => undefined;
     const { progress } = this.#job;
-    const tell = (): void => onProgress(progress.current, progress.total);
+    const tell = (): void => onProgress(progress.current, progress.total, progress.moved);
     detach('progress listener', Promise.resolve().then(tell));
     return progress.watch(tell);
   }

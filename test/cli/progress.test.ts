@@ -1,7 +1,7 @@
 // Lines of progress: the bar fits the terminal, and what is said meanwhile stands on lines of its own.
 
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { barLine } from '../../src/cli/progress.js';
 import { ratedState } from '../../src/cli/rate.js';
@@ -62,14 +62,55 @@ describe('command line: progress', () => {
   });
 
   it('shows no more than the rate limit lets through, and the time that is left by it', () => {
-    expect(ratedState(1000, 4 << 20, 10 << 20, 1 << 20)).to.deep.equal({
+    const copied = { current: 4 << 20, total: 10 << 20, moved: 4 << 20 };
+    expect(ratedState(1000, copied, { limit: 1 << 20 })).to.deep.equal({
       current: 4 << 20,
       total: 10 << 20,
       bytesPerSecond: 1 << 20,
       etaMs: 6000,
     });
-    expect(ratedState(1000, 4 << 20, 8 << 20).bytesPerSecond).to.equal(4 << 20);
-    expect(ratedState(1000, 4 << 20, 8 << 20, 8 << 20).etaMs).to.equal(1000);
+    expect(ratedState(1000, { ...copied, total: 8 << 20 }).bytesPerSecond).to.equal(4 << 20);
+    expect(ratedState(1000, { ...copied, total: 8 << 20 }, { limit: 8 << 20 }).etaMs).to.equal(1000);
+  });
+
+  it('counts no holes in the rate, nor in the time that is left', () => {
+    const copied = { current: 60 << 20, total: 100 << 20, moved: 4 << 20 };
+    expect(ratedState(1000, copied, { data: 10 << 20 })).to.include({ bytesPerSecond: 4 << 20, etaMs: 1500 });
+    // Where the data was not counted before: as much of the rest as of what is done.
+    expect(ratedState(1000, copied).etaMs).to.be.closeTo(((40 * 4) / 60 / 4) * 1000, 1);
+    // More was found than was counted.
+    expect(ratedState(1000, copied, { data: 2 << 20 }).etaMs).to.equal(0);
+    expect(ratedState(1000, { ...copied, moved: 0 })).to.deep.equal({ current: 60 << 20, total: 100 << 20 });
+  });
+
+  it('of a copy under a rate limit tells the time for its data alone, from the begin', async () => {
+    const shop = await Workshop.open();
+    try {
+      // Data at both ends of a large hole.
+      writeFileSync(shop.path('source'), Buffer.alloc(3 << 20, 1));
+      truncateSync(shop.path('source'), 1 << 30);
+      appendFileSync(shop.path('source'), Buffer.alloc(1 << 20, 1));
+      for (const words of [
+        ['convert', '-O', 'raw', 'source', 'made'],
+        ['backup', '-f', 'raw', '--target=copy', '--format=raw', 'source'],
+      ]) {
+        const { code, stdout } = shop.ours(words[0], '-r', '4M', '--progress=json', ...words.slice(1));
+        expect(code).to.equal(0);
+        const told = stdout
+          .split('\n')
+          .filter((line) => line.includes('"eta-seconds":') && !line.includes('"eta-seconds":null'))
+          .map((line) => JSON.parse(line) as { 'bytes-per-second': number; 'eta-seconds': number; percent: number });
+        const middle = told.filter(({ percent }) => percent < 100);
+        expect(middle, stdout).to.have.lengthOf.above(0);
+        for (const state of middle) {
+          expect(state['bytes-per-second'], words[0]).to.be.within(1, 4 << 20);
+          // Four MiB in all.
+          expect(state['eta-seconds'] * state['bytes-per-second'], words[0]).to.be.below(4.5 * 2 ** 20);
+        }
+      }
+    } finally {
+      shop.remove();
+    }
   });
 
   it('on a terminal keeps to its width, in its colour; a dumb one gets percentages', async function () {

@@ -13,6 +13,7 @@ describe('job progress', () => {
       current: 0,
       total: 100_000,
       ratio: 0,
+      moved: 0,
       bytesPerSecond: undefined,
       etaMs: undefined,
     });
@@ -75,9 +76,29 @@ describe('job progress', () => {
       current: 2000,
       total: 4000,
       ratio: 0.5,
+      moved: 2000,
       bytesPerSecond: 1000,
       etaMs: 2000,
     });
+  });
+
+  it('counts what is passed over as done, and in no rate', async () => {
+    const clock = new FakeClock();
+    const progress = new Progress(clock);
+    progress.setTotal(1_000_000);
+    progress.resume();
+    await clock.advance(250);
+    progress.advance(400_000, 0);
+    expect(progress.snapshot()).to.include({ current: 400_000, moved: 0, bytesPerSecond: undefined, etaMs: undefined });
+    for (let i = 0; i < 10; i++) {
+      await clock.advance(250);
+      progress.advance(10_000, 2500);
+    }
+    const { current, moved, bytesPerSecond, etaMs } = progress.snapshot();
+    expect({ current, moved }).to.deep.equal({ current: 500_000, moved: 25_000 });
+    expect(bytesPerSecond).to.be.closeTo(10_000, 1);
+    // As few of the other half are to be copied.
+    expect(etaMs).to.be.closeTo(2500, 1);
   });
 
   it('keeps current within total, and an empty job is done', () => {

@@ -40,18 +40,22 @@ export class JobSampler {
     for (const id of this.#readings.keys()) if (!infos.some((info) => info.id === id)) this.#readings.delete(id);
     return infos.toReversed().map((info) => {
       const block = blocks.find(({ device }) => device === info.id);
-      return { info, block, ...this.#rate(info, atMs) };
+      return { info, block, ...this.#rate(info, block?.speed ?? 0, atMs) };
     });
   }
 
-  #rate(info: JobInfo, atMs: number): Pick<JobView, 'bytesPerSecond' | 'etaMs'> {
+  /** A monitor does not tell what of the progress was passed over: `limit`, the job's own (0: none), says how much of the rate can be copied data at most. */
+  #rate(info: JobInfo, limit: number, atMs: number): Pick<JobView, 'bytesPerSecond' | 'etaMs'> {
     const current = info['current-progress'];
     const readings = (this.#readings.get(info.id) ?? []).filter((one) => atMs - one.atMs <= WINDOW_MS);
     this.#readings.set(info.id, [...readings, { atMs, current }]);
     const [first] = readings;
     if (first === undefined || info.status !== 'running') return { bytesPerSecond: undefined, etaMs: undefined };
-    const bytesPerSecond = Math.max(0, ((current - first.current) / (atMs - first.atMs)) * 1000);
+    const done = Math.max(0, ((current - first.current) / (atMs - first.atMs)) * 1000);
     const left = info['total-progress'] - current;
-    return { bytesPerSecond, etaMs: bytesPerSecond > 0 ? (left / bytesPerSecond) * 1000 : undefined };
+    return {
+      bytesPerSecond: limit > 0 ? Math.min(done, limit) : done,
+      etaMs: done > 0 ? (left / done) * 1000 : undefined,
+    };
   }
 }

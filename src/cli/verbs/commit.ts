@@ -1,5 +1,7 @@
 // `diskwright commit`: writes the data of an overlay into a backing file.
 
+import { ownContent } from '../../jobs/copy-plan.js';
+import { dataAhead } from '../../jobs/data-ahead.js';
 import { commitTarget, startCommit } from '../../workspace/commit.js';
 import { cacheOption, oneImage, targetCache } from '../arguments.js';
 import type { ParsedOptions } from '../getopt.js';
@@ -48,6 +50,7 @@ async function run(options: ParsedOptions): Promise<number> {
     const keepsData = options.has('drop') || baseName !== undefined;
     const partly = `'${filename}' reads as before; '${base.filename}' may have a part of its data. Run the same command again to continue.`;
     return runJob(session, {
+      count: (signal) => dataAhead(top, base, ownContent, signal),
       start: (env) => startCommit(env, top, { 'base-node': base.nodeName, speed, empty: !keepsData }),
       progress,
       done: options.has('quiet') ? undefined : 'Image committed.',

@@ -118,7 +118,8 @@ async function compare(
   const settings: CompareOptions = {
     strict: how.strict,
     signal: interrupt.signal,
-    onProgress: (current, total) => view?.update(ratedState(session.host.clock.now() - started, current, total)),
+    onProgress: (current, total, moved) =>
+      view?.update(ratedState(session.host.clock.now() - started, { current, total, moved })),
   };
   const watch: CompareWatch = {
     onOpen: (total) => {

@@ -4,6 +4,8 @@ import type { DirtyBitmap } from '../../block/bitmap.js';
 import { checkCompresses } from '../../block/create.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { refuseCopyRange } from '../../jobs/convert.js';
+import { wholeContent } from '../../jobs/copy-plan.js';
+import { dataAhead } from '../../jobs/data-ahead.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
 import { bitmapsToCopy, storedBitmaps } from '../../workspace/bitmap-copy.js';
@@ -47,6 +49,7 @@ import {
   type ProgressKind,
   type ProgressView,
   progressKind,
+  tellsTime,
 } from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
@@ -344,6 +347,7 @@ async function convertTo(
   let copy: { view: ProgressView; startedMs: number } | null = null;
   let side = 'writing';
   try {
+    const data = await dataToCopy(source, plan, interrupt.signal);
     await convertImage(session.graph, {
       source,
       target: plan.target,
@@ -376,8 +380,10 @@ async function convertTo(
         copy = { view: openProgress(plan.progress), startedMs: clock.now() };
         copy.view.update({ current: 0, total: source.length });
       },
-      onProgress: (current, total) => {
-        if (copy !== null) copy.view.update(ratedState(clock.now() - copy.startedMs, current, total, plan.speed));
+      onProgress: (current, total, moved) => {
+        if (copy === null) return;
+        const hints = { limit: plan.speed, data };
+        copy.view.update(ratedState(clock.now() - copy.startedMs, { current, total, moved }, hints));
       },
     });
     const { view } = copy!;
@@ -391,6 +397,12 @@ async function convertTo(
   } finally {
     interrupt.stop();
   }
+}
+
+/** Bytes that are copied in all, where the remaining time is told and they can be known. What an overlay as the target leaves out is not known before. */
+async function dataToCopy(source: BlockNode, plan: Plan, signal: AbortSignal): Promise<number | undefined> {
+  if (!tellsTime(plan.progress) || plan.values.has('backing_file')) return undefined;
+  return plan.sparseSize === 0 ? source.length : dataAhead(source, null, wholeContent, signal);
 }
 
 /** Reports a failure before the copy began, and returns the exit code; or throws an error that has the right message itself. */

@@ -156,7 +156,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
         side = isRead ? 'reading' : 'writing to';
       },
       onCopy: () => view.update({ current: 0, total: image.length }),
-      onProgress: (current, total) => view.update(ratedState(clock.now() - started, current, total)),
+      onProgress: (current, total, moved) => view.update(ratedState(clock.now() - started, { current, total, moved })),
     });
     session.afterClose.push(() => view.end({ event: 'completed' }));
     return 0;

@@ -197,8 +197,9 @@ async function run(options: ParsedOptions): Promise<number> {
         onSurvey: (current, total) => {
           if (kind !== 'percent') shownView().update({ current, total, status: 'survey', notes: ['survey'] });
         },
-        onProgress: (current, total) => {
-          shownView().update({ ...ratedState(clock.now() - copyStartedMs, current, total, speed), status: 'copy' });
+        onProgress: (current, total, moved) => {
+          const copied = { current, total, moved };
+          shownView().update({ ...ratedState(clock.now() - copyStartedMs, copied, { limit: speed }), status: 'copy' });
         },
       });
       const opened = shownView();

@@ -1,5 +1,8 @@
 // `diskwright stream`: copies the data of the backing files into an overlay.
 
+import { backingOf } from '../../block/chain.js';
+import type { Classify } from '../../jobs/copy-plan.js';
+import { dataAhead } from '../../jobs/data-ahead.js';
 import { findBelow } from '../../workspace/layers.js';
 import { startStream } from '../../workspace/stream.js';
 import { oneImage } from '../arguments.js';
@@ -49,6 +52,9 @@ export const verb: Verb = {
   run,
 };
 
+/** What the overlay does not hold itself, and somebody below does. */
+const fromBelow: Classify = ({ depth, zero }) => (depth > 0 && !zero ? 'data' : 'skip');
+
 async function run(options: ParsedOptions): Promise<number> {
   const filename = oneImage(options);
   const request = {
@@ -63,11 +69,12 @@ async function run(options: ParsedOptions): Promise<number> {
   return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
     const [base, bottom] = [options.get('base'), options.get('bottom')];
-    const layers = {
-      'base-node': base === undefined ? undefined : (await findBelow(top, base)).nodeName,
-      'bottom-node': bottom === undefined ? undefined : (await findBelow(top, bottom)).nodeName,
-    };
+    const baseNode = base === undefined ? null : await findBelow(top, base);
+    const lowest = bottom === undefined ? null : await findBelow(top, bottom);
+    const layers = { 'base-node': baseNode?.nodeName, 'bottom-node': lowest?.nodeName };
+    const stays = lowest === null ? baseNode : backingOf(lowest);
     return runJob(session, {
+      count: (signal) => dataAhead(top, stays, fromBelow, signal),
       start: (env) => startStream(env, top, { ...request, ...layers }),
       progress,
       done: options.has('quiet') ? undefined : 'Image streamed.',
