@@ -129,11 +129,17 @@ type StartTargetJob<S extends MirrorSyncMode> = (
   common: TargetJobArguments<S>,
 ) => Promise<Job>;
 
+/** Which part is copied; `writesSource`: the job changes a bitmap that the source stores. */
+interface Copied<S extends MirrorSyncMode> {
+  sync: S;
+  writesSource?: boolean;
+}
+
 /** Opens the image that is named on the command line, and runs a job that copies it to the target. Resolves with the exit code. */
 export async function runTargetJob<S extends MirrorSyncMode>(
   options: ParsedOptions,
   target: Target,
-  sync: S,
+  { sync, writesSource = false }: Copied<S>,
   done: string,
   start: StartTargetJob<S>,
 ): Promise<number> {
@@ -146,7 +152,8 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   };
   const progress = progressKind(options, true);
   return withSession(options.all('object'), async (session) => {
-    const source = await openImage(session, filename, { ...imageArguments(options), purpose: 'copy' });
+    const how = { ...imageArguments(options), purpose: 'copy', writable: writesSource } as const;
+    const source = await openImage(session, filename, how);
     const incomplete = `'${filename}' is unchanged; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
       // A copy of the top image alone leaves out what the layers below hold.

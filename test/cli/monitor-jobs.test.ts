@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import type { JobView } from '../../src/cli/jobs/sample.js';
 import { jobLines, jobObjects } from '../../src/cli/jobs/show.js';
 import type { BlockJobInfo, JobInfo } from '../../src/schema/generated/types.js';
-import { Workshop } from '../support/cli.js';
+import { type Outcome, Workshop } from '../support/cli.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 
 const MiB = 1024 * 1024;
@@ -126,6 +126,26 @@ for (const [name, ours] of [
       await status('m', 'null');
     });
 
+    it('sends a command of QMP, prints what it returns, and nothing where that is nothing', async () => {
+      const m = { 'job-id': 'm', device: 'a', target: 'b', sync: 'full', speed: MiB, granularity: 65536 };
+      expect(jobs('execute', 'blockdev-mirror', JSON.stringify(m))).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+      const [job] = JSON.parse(jobs('execute', 'query-jobs').stdout) as Json[];
+      expect(job).to.include({ id: 'm', type: 'mirror', status: 'running' });
+      const { code, stdout, stderr } = jobs('execute', 'job-pause', '{"id": "x"}');
+      expect({ code, stdout, stderr }).to.deep.equal({ code: 1, stdout: '', stderr: 'diskwright: Job not found\n' });
+    });
+
+    it('starts a job and follows it to its end, whose outcome is the exit code', () => {
+      const start = (more: Json): Outcome => {
+        const words = { 'job-id': 'k', device: 'a', target: 'b', sync: 'full', ...more };
+        return jobs('--follow', 'execute', 'blockdev-backup', JSON.stringify(words));
+      };
+      const { code, stdout, stderr } = start({});
+      expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+      expect(stdout.split('\n')).to.include.members(['k  created', 'k  running', 'k  concluded']);
+      expect(start({ target: 'x' })).to.include({ code: 1, stdout: '' });
+    });
+
     it("gives the monitor's own words for what is refused", () => {
       expect(jobs('pause', 'x')).to.deep.equal({ code: 1, stdout: '', stderr: 'diskwright: Job not found\n' });
       expect(jobs('cancel', 'x')).to.include({ code: 1, stderr: 'diskwright: Job not found\n' });
@@ -210,6 +230,29 @@ for (const [name, ours] of [
   });
 }
 
+describe('diskwright jobs: execute', () => {
+  it('refuses words that are no command before it connects', async () => {
+    const shop = await Workshop.open();
+    try {
+      for (const [words, message] of [
+        [['execute'], 'execute needs the name of a QMP command'],
+        [['execute', 'stop', '[]'], `the arguments of the command must be a JSON object: '{"device": "disk"}'`],
+        [['execute', 'stop', '{}', '{}'], 'too many words for execute: the arguments are one JSON object'],
+        [['execute', 'stop', '--force'], '--force is for cancel only'],
+        [['execute', 'stop', '--json'], '--follow and --json are for the list of jobs, and --follow for execute'],
+      ] as const) {
+        const { code, stderr } = shop.ours('jobs', '-m', 'm', ...words);
+        expect({ code, said: stderr.split('\n')[0] }).to.deep.equal({ code: 1, said: `diskwright: ${message}` });
+      }
+      expect(shop.ours('jobs', '-m', 'm', 'execute', 'stop', 'x').stderr).to.match(
+        /^diskwright: the arguments of the command are no JSON: /,
+      );
+    } finally {
+      shop.remove();
+    }
+  });
+});
+
 describe('diskwright jobs: lines', () => {
   it('fit the terminal, and print what a stranger calls a job as it can be printed', () => {
     const info = {
@@ -292,7 +335,10 @@ describe('diskwright jobs: command line', () => {
     [['-m', 'nowhere'], /Failed to connect to '.*\/nowhere': No such file or directory/],
     [['-m', 'tcp:4444'], /a TCP address is tcp:HOST:PORT/],
     [['-m', 'tcp:h:0'], /a port is a number from 1 to 65535/],
-    [['-m', 'm', 'frob', 'x'], /'frob' is none of pause, resume, complete, finalize, dismiss, cancel and set-speed/],
+    [
+      ['-m', 'm', 'frob', 'x'],
+      /'frob' is none of pause, resume, complete, finalize, dismiss, cancel, set-speed and execute/,
+    ],
     [['-m', 'm', 'pause'], /pause needs the id of a job/],
     [['-m', 'm', 'pause', 'x', 'y'], /too many words for pause/],
     [['-m', 'm', 'set-speed', 'x'], /set-speed needs an id and bytes per second/],

@@ -26,10 +26,20 @@ interface View {
 
 /**
  * Resolves with the exit code once no job is left but concluded ones: 1 where one has failed or was cancelled, 0 otherwise. Rejects with `closed`
- * where the process goes before that, and as `Client.execute`.
+ * where the process goes before that, and as `Client.execute`. `begin` may start jobs: it is called when nothing that they do is missed any more.
  */
-export async function follow(client: Client, sampler: JobSampler, end: End, json: boolean): Promise<number> {
-  const view: View = json ? new JsonView() : standardStream(1).isTTY ? new TerminalView() : new LineView();
+export async function follow(
+  client: Client,
+  sampler: JobSampler,
+  end: End,
+  json: boolean,
+  begin?: () => Promise<unknown>,
+): Promise<number> {
+  const view: View = json
+    ? new JsonView()
+    : standardStream(1).isTTY
+      ? new TerminalView()
+      : new LineView(begin === undefined);
   const outcomes = new Outcomes();
   const ticks = new Waiters();
   /** Jobs that had not ended when they were heard of last. */
@@ -53,6 +63,7 @@ export async function follow(client: Client, sampler: JobSampler, end: End, json
     ticks.wake();
   });
   try {
+    await begin?.();
     for (;;) {
       // Waiting begins before the jobs are asked for: what happens meanwhile is looked at again.
       const tick = ticks.wait();
@@ -157,7 +168,12 @@ class JsonView implements View {
 }
 
 class LineView implements View {
-  #first = true;
+  #first: boolean;
+
+  /** `lists`: the jobs that are there already have a line each, before all else. */
+  constructor(lists: boolean) {
+    this.#first = lists;
+  }
 
   show(jobs: readonly JobView[]): void {
     if (this.#first) for (const line of listed(jobs)) write(`${line}\n`);

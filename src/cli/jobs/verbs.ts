@@ -1,4 +1,4 @@
-// What `diskwright jobs` can do with one job.
+// What `diskwright jobs` can tell a monitor: a verb for one job, or a command of QMP.
 
 import type { Client } from '../../qmp/client/client.js';
 import { sizeValue } from '../arguments.js';
@@ -9,13 +9,14 @@ export type JobOrder = (client: Client) => Promise<unknown>;
 
 const PLAIN = ['pause', 'resume', 'complete', 'finalize', 'dismiss'] as const;
 
-export const JOB_VERBS = [...PLAIN, 'cancel', 'set-speed'] as const;
+export const JOB_VERBS = [...PLAIN, 'cancel', 'set-speed', 'execute'] as const;
 
-/** The order that these words give: `pause ID`, `set-speed ID BYTES`. Throws `UsageError`. */
+/** The order that these words give: `pause ID`, `set-speed ID BYTES`, `execute COMMAND JSON`. Throws `UsageError`. */
 export function jobOrder([verb, id, ...rest]: readonly string[], force: boolean): JobOrder {
   if (!(JOB_VERBS as readonly string[]).includes(verb)) {
     throw new UsageError(`'${verb}' is none of ${JOB_VERBS.slice(0, -1).join(', ')} and ${JOB_VERBS.at(-1)}`, true);
   }
+  if (verb === 'execute') return commandOrder([id, ...rest], force);
   if (id === undefined) throw new UsageError(`${verb} needs the id of a job`, true);
   if (force && verb !== 'cancel') throw new UsageError('--force is for cancel only');
   if (rest.length > (verb === 'set-speed' ? 1 : 0)) throw new UsageError(`too many words for ${verb}`, true);
@@ -27,6 +28,26 @@ export function jobOrder([verb, id, ...rest]: readonly string[], force: boolean)
   }
   const plain = PLAIN.find((one) => one === verb) as (typeof PLAIN)[number];
   return (client) => client.call(`job-${plain}`, { id });
+}
+
+/** Any command of QMP, with its arguments as JSON. What it returns is the order's result. */
+function commandOrder([command, text = '{}', ...more]: readonly (string | undefined)[], force: boolean): JobOrder {
+  if (command === undefined) throw new UsageError('execute needs the name of a QMP command', true);
+  if (force) throw new UsageError('--force is for cancel only');
+  if (more.length > 0) throw new UsageError('too many words for execute: the arguments are one JSON object', true);
+  const args = argumentsIn(text);
+  return (client) => client.execute(command, args, false, undefined);
+}
+
+function argumentsIn(text: string): object {
+  let found: unknown;
+  try {
+    found = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`the arguments of the command are no JSON: ${(error as Error).message}`);
+  }
+  if (typeof found === 'object' && found !== null && !Array.isArray(found)) return found;
+  throw new UsageError(`the arguments of the command must be a JSON object: '{"device": "disk"}'`);
 }
 
 /** A ready mirror that is cancelled without force keeps its copy; that is a matter of block jobs only. */

@@ -18,12 +18,14 @@ const BETWEEN_MS = 300;
 export const verb: Verb = {
   name: 'jobs',
   opensNoImage: true,
-  synopsis: '-m MONITOR [--follow] [--json] [VERB ID [SPEED]]',
+  synopsis: '-m MONITOR [--follow] [--json] [VERB ID [SPEED] | execute COMMAND [JSON]]',
   description:
     'Lists the jobs of a process that has a QMP monitor: diskwright daemon, diskwright nbd --monitor, qemu-storage-daemon, or a virtual machine ' +
     'of QEMU. Each has a line: id, type, state, a bar, the rate and the remaining time.\n\n' +
     'With a verb it steers one job: pause ID, resume ID, cancel ID, complete ID, finalize ID, dismiss ID, or set-speed ID BYTES (a second; 0: no ' +
     'limit). The verbs are those of QMP; they end as soon as the process has taken them.\n\n' +
+    'execute sends a command of QMP, with its arguments as a JSON object, and prints what it returns, if that is anything. With --follow the jobs are ' +
+    'shown from then on until all have ended: so a script starts a job, waits for it, and sees in the exit code how it went.\n\n' +
     'A monitor of QEMU has one client at a time: while another program is connected to it, this command gives up after 10 seconds.',
   options: [
     {
@@ -61,6 +63,10 @@ export const verb: Verb = {
     ['diskwright jobs -m qmp.sock', 'all jobs, once'],
     ['diskwright jobs -m qmp.sock --follow', 'watches them until all have ended'],
     ['diskwright jobs -m qmp.sock set-speed m 50M', 'limits the job m to 50 MiB a second'],
+    [
+      `diskwright jobs -m qmp.sock --follow execute drive-backup '{"job-id": "b", "device": "disk", "target": "copy.qcow2", "sync": "full"}'`,
+      'backs up a disk that is in use, and waits for it',
+    ],
     ['diskwright jobs -m tcp:localhost:4444 cancel m', 'cancels a job of a process whose monitor is on TCP'],
   ],
   run,
@@ -72,13 +78,16 @@ async function run(options: ParsedOptions): Promise<number> {
   const address = monitorAddress(text);
   const [follow, json, force] = ['follow', 'json', 'force'].map((key) => options.has(key));
   const order = options.positional.length === 0 ? null : jobOrder(options.positional, force);
-  if (order !== null && (follow || json)) throw new UsageError('--follow and --json are for the list of jobs');
+  const isCommand = options.positional[0] === 'execute';
+  if (order !== null && (json || follow) && !(isCommand && follow)) {
+    throw new UsageError('--follow and --json are for the list of jobs, and --follow for execute');
+  }
   if (order === null && force) throw new UsageError('--force is for cancel only');
   return withSession([], async ({ host }) => {
     const { connectClient } = await import('../../qmp/client/connect.js');
     const { client } = await connectClient(host, address, {});
     try {
-      if (follow) return await followJobs(client, json);
+      if (follow) return await followJobs(client, json, order);
       return order === null ? await list(client, json) : await steer(client, order);
     } finally {
       await client.close(false);
@@ -87,8 +96,15 @@ async function run(options: ParsedOptions): Promise<number> {
 }
 
 async function steer(client: Client, order: JobOrder): Promise<number> {
-  await order(client);
+  showReturned(await order(client));
   return 0;
+}
+
+/** An empty object says only that it was done. */
+function showReturned(value: unknown): void {
+  const isEmpty =
+    typeof value === 'object' && value !== null && Object.keys(value).length === 0 && !Array.isArray(value);
+  if (!isEmpty) write(`${prettyJson(value)}\n`);
 }
 
 async function list(client: Client, json: boolean): Promise<number> {
@@ -103,11 +119,12 @@ async function list(client: Client, json: boolean): Promise<number> {
   return 0;
 }
 
-async function followJobs(client: Client, json: boolean): Promise<number> {
+async function followJobs(client: Client, json: boolean, order: JobOrder | null): Promise<number> {
   const end = new End();
   try {
     const { follow } = await import('../jobs/follow.js');
-    const code = await follow(client, new JobSampler(client), end, json);
+    const begin = order === null ? undefined : async () => showReturned(await order(client));
+    const code = await follow(client, new JobSampler(client), end, json, begin);
     return end.over ? end.exitCode : code;
   } finally {
     end.stop();

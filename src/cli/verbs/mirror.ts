@@ -68,7 +68,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
   const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
   checkMirror({ ...own, sync });
-  return runTargetJob(options, target, sync, 'Image mirrored.', async (env, source, plan, common) => {
+  return runTargetJob(options, target, { sync }, 'Image mirrored.', async (env, source, plan, common) => {
     const { job } = await startMirror(env, source, plan, { ...common, ...own });
     return job;
   });
