@@ -34,13 +34,18 @@ export function typedIn(session: string): Typed[] {
   });
 }
 
-/** `text` without what is never the same: times and rates of io and bench, dates, and spaces at the ends of lines. */
+/**
+ * `text` without what is never the same: times and rates of io and bench, dates, process numbers, what a file takes on its file system, and spaces at the ends of
+ * lines. No page needs another mark for it.
+ */
 export function withoutChance(text: string): string {
   return text
     .replace(/(\d ops); .*$/gm, '$1')
     .replace(/\b\d+\.\d{3} seconds/g, 'SECONDS')
     .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'DATE')
     .replace(/(\d+) (bytes\/s|[KMG]iB\/s)/g, 'RATE')
+    .replace(/\bheld by process .*$/gm, 'PROCESS')
+    .replace(/^(disk size:) .*$/gm, '$1 SIZE')
     .replace(/[ \t]+$/gm, '')
     .trimEnd();
 }
@@ -59,13 +64,15 @@ export function runSessions(shop: Workshop, sessions: readonly string[]): void {
   const env = shellOf(shop);
   try {
     for (const { command, printed } of sessions.flatMap(typedIn)) {
-      const { stdout, stderr } = spawnSync('sh', ['-c', command], {
+      const { status, stdout, stderr } = spawnSync('sh', ['-c', command], {
         cwd: shop.folder,
         encoding: 'utf8',
         env,
         timeout: COMMAND_MS,
       });
       expect(withoutChance(stdout + stderr), command).to.equal(withoutChance(printed));
+      if (stdout + stderr === '')
+        expect(status, `${command}: the exit code, of which the page says nothing`).to.equal(0);
     }
   } finally {
     endServers(shop);
