@@ -15,6 +15,7 @@
       'target_name': 'diskwright',
       'sources': [
         'native/addon.cc',
+        'native/aes.cc',
         'native/address.cc',
         'native/arena.cc',
         'native/background.cc',

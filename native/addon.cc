@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -253,12 +254,29 @@ Napi::Value decompressNow(const Napi::CallbackInfo& info) {
 
 Napi::Uint8Array bytesOf(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Uint8Array>(); }
 
-/** openCipher(mode, vectors, key, key of the vectors) -> a number, or -errno. */
+/** The names of `CipherPath`, in the order of their numbers. */
+constexpr const char* kCipherPaths[] = {"openssl", "openssl-avx2", "aes-ni", "vaes"};
+
+/** Those that this processor has. */
+Napi::Array cipherPathsOf(Napi::Env env) {
+  auto names = Napi::Array::New(env);
+  for (int32_t i = 0; i < static_cast<int32_t>(std::size(kCipherPaths)); i++) {
+    if (hasCipherPath(static_cast<CipherPath>(i))) names.Set(names.Length(), kCipherPaths[i]);
+  }
+  return names;
+}
+
+/** openCipher(mode, vectors, key, key of the vectors, name of a path: else the best) -> a number, or -errno. */
 Napi::Value openCipherOf(const Napi::CallbackInfo& info) {
   const auto key = bytesOf(info, 2);
   const auto ivKey = bytesOf(info, 3);
+  CipherPath path = bestCipherPath();
+  if (info[4].IsString()) {
+    const auto named = std::find(std::begin(kCipherPaths), std::end(kCipherPaths), info[4].As<Napi::String>().Utf8Value());
+    path = static_cast<CipherPath>(named - std::begin(kCipherPaths));
+  }
   const int made = openCipher(static_cast<CipherMode>(argument(info, 0)), static_cast<IvMaker>(argument(info, 1)), key.Data(), key.ByteLength(),
-                              ivKey.Data(), ivKey.ByteLength());
+                              ivKey.Data(), ivKey.ByteLength(), path);
   return Napi::Number::New(info.Env(), made);
 }
 
@@ -328,6 +346,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("deriveNow", Napi::Function::New(env, deriveNow));
   exports.Set("keepPrivate", Napi::Function::New(env, keepPrivateOf));
   exports.Set("hasCiphers", Napi::Boolean::New(env, hasCiphers()));
+  exports.Set("cipherPaths", cipherPathsOf(env));
   exports.Set("seek", Napi::Function::New(env, seekRunOf));
   exports.Set("sectorBytes", Napi::Function::New(env, sectorBytesOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));

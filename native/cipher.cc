@@ -13,9 +13,11 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <unordered_map>
 #include <vector>
 
+#include "aes.h"
 #include "pbkdf2.h"
 
 // What is used of OpenSSL. All of it is weak: an addon that is loaded into a node without OpenSSL has null pointers here.
@@ -53,7 +55,7 @@ namespace diskwright {
 
 namespace {
 
-constexpr size_t kBlock = 16;
+constexpr size_t kBlock = kAesBlock;
 /** Sectors whose blocks and tweaks fit into a core's first cache together. */
 constexpr size_t kBatch = 16;
 constexpr size_t kPage = 4096;
@@ -213,23 +215,39 @@ bool hasAvx2() {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx2");
 }
-
-const auto mixAll = hasAvx2() ? mixTweaksAvx2 : mixTweaks;
-const auto xorAll = hasAvx2() ? xorIntoAvx2 : xorInto;
 #else
-constexpr auto mixAll = mixTweaks;
-constexpr auto xorAll = xorInto;
+constexpr auto mixTweaksAvx2 = mixTweaks;
+constexpr auto xorIntoAvx2 = xorInto;
+bool hasAvx2() { return false; }
 #endif
+
+/** The AES instructions of a path. */
+AesUnit unitOf(CipherPath path) {
+  return path == CipherPath::kVaes ? AesUnit::kVaes : path == CipherPath::kAesNi ? AesUnit::kAesNi : AesUnit::kNone;
+}
+
+/** The secrets of a cipher, in a page of their own. */
+struct KeyPage {
+  /** Of XTS both, one behind the other. */
+  uint8_t key[64];
+  uint8_t ivKey[32];
+  /** Where the processor's AES is used: for the data, the tweaks, and the vectors of kEssiv. */
+  AesKeys data;
+  AesKeys tweak;
+  AesKeys essiv;
+};
+static_assert(sizeof(KeyPage) <= kPage);
 
 class Cipher {
  public:
-  Cipher(CipherMode mode, IvMaker ivs) : mode_(mode), ivs_(ivs) {}
+  Cipher(CipherMode mode, IvMaker ivs, CipherPath path)
+      : mode_(mode), ivs_(ivs), path_(path), unit_(mode == CipherMode::kXts ? unitOf(path) : AesUnit::kNone) {}
   Cipher(const Cipher&) = delete;
   Cipher& operator=(const Cipher&) = delete;
   ~Cipher() {
-    if (key_ == nullptr) return;
-    wipe(key_, kPage);
-    munmap(key_, kPage);
+    if (keys_ == nullptr) return;
+    wipe(keys_, kPage);
+    munmap(keys_, kPage);
   }
 
   int take(const uint8_t* key, size_t keyBytes, const uint8_t* ivKey, size_t ivKeyBytes) {
@@ -238,17 +256,24 @@ class Cipher {
     if (ivs_ == IvMaker::kEssiv ? !isKeyLength(ivKeyBytes) : ivKeyBytes != 0) return -EINVAL;
     void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return -ENOMEM;
-    key_ = static_cast<uint8_t*>(page);
-    keepPrivate(key_, kPage, true);
-    std::memcpy(key_, key, keyBytes);
+    keepPrivate(static_cast<uint8_t*>(page), kPage, true);
+    keys_ = new (page) KeyPage;
+    std::memcpy(keys_->key, key, keyBytes);
     keyBytes_ = each;
-    ivKey_ = key_ + keyBytes;
     ivKeyBytes_ = ivKeyBytes;
-    if (ivKeyBytes > 0) std::memcpy(ivKey_, ivKey, ivKeyBytes);
+    if (ivKeyBytes > 0) std::memcpy(keys_->ivKey, ivKey, ivKeyBytes);
+    if (unit_ == AesUnit::kNone) return 0;
+    expandKey(keys_->key, each, keys_->data);
+    expandKey(keys_->key + each, each, keys_->tweak);
+    if (ivKeyBytes > 0) expandKey(keys_->ivKey, ivKeyBytes, keys_->essiv);
     return 0;
   }
 
   int run(bool encrypts, uint64_t sector, const uint8_t* in, uint8_t* out, uint64_t bytes) {
+    if (unit_ != AesUnit::kNone) {
+      runXts(encrypts, sector, in, out, bytes / kCipherSectorBytes);
+      return 0;
+    }
     Contexts own;
     if (!borrow(own, encrypts)) return -ENOMEM;
     bool good = true;
@@ -262,6 +287,19 @@ class Cipher {
   }
 
  private:
+  /** By the processor's AES. */
+  void runXts(bool encrypts, uint64_t sector, const uint8_t* in, uint8_t* out, uint64_t sectors) const {
+    alignas(16) uint8_t tweaks[kBatch * kBlock];
+    for (uint64_t done = 0; done < sectors; done += kBatch) {
+      const auto here = static_cast<size_t>(std::min<uint64_t>(kBatch, sectors - done));
+      numberVectors(sector + done, here, tweaks);
+      if (ivs_ == IvMaker::kEssiv) encryptBlocks(keys_->essiv, tweaks, here);
+      encryptBlocks(keys_->tweak, tweaks, here);
+      cryptXts(unit_, keys_->data, encrypts, tweaks, in + done * kCipherSectorBytes, out + done * kCipherSectorBytes, here);
+    }
+    wipe(tweaks, sizeof tweaks);
+  }
+
   bool batch(Contexts& own, uint64_t sector, const uint8_t* in, uint8_t* out, size_t bytes, bool encrypts) const {
     if (mode_ == CipherMode::kEcb) return update(own.data.get(), in, out, bytes);
     const size_t sectors = bytes / kCipherSectorBytes;
@@ -277,24 +315,30 @@ class Cipher {
     return true;
   }
 
-  bool makeVectors(Contexts& own, uint64_t sector, size_t count, uint8_t* vectors) const {
+  /** The vectors of `count` sectors, before a key makes others of them. */
+  void numberVectors(uint64_t sector, size_t count, uint8_t* vectors) const {
     std::memset(vectors, 0, count * kBlock);
-    if (ivs_ == IvMaker::kNone) return true;
+    if (ivs_ == IvMaker::kNone) return;
     for (size_t i = 0; i < count; i++) {
       uint64_t number = sector + i;
       if (ivs_ == IvMaker::kPlain) number &= 0xffffffff;
       std::memcpy(vectors + i * kBlock, &number, 8);
     }
+  }
+
+  bool makeVectors(Contexts& own, uint64_t sector, size_t count, uint8_t* vectors) const {
+    numberVectors(sector, count, vectors);
     return !own.essiv || update(own.essiv.get(), vectors, vectors, count * kBlock);
   }
 
-  static bool xts(Contexts& own, uint8_t* vectors, const uint8_t* in, uint8_t* out, size_t sectors) {
+  bool xts(Contexts& own, uint8_t* vectors, const uint8_t* in, uint8_t* out, size_t sectors) const {
     if (!update(own.tweak.get(), vectors, vectors, sectors * kBlock)) return false;
     const size_t bytes = sectors * kCipherSectorBytes;
     alignas(32) uint8_t tweaks[kBatch * kCipherSectorBytes];
-    mixAll(vectors, tweaks, in, out, sectors);
+    const bool byAvx2 = path_ == CipherPath::kOpensslAvx2;
+    (byAvx2 ? mixTweaksAvx2 : mixTweaks)(vectors, tweaks, in, out, sectors);
     if (!update(own.data.get(), out, out, bytes)) return false;
-    xorAll(out, out, tweaks, bytes);
+    (byAvx2 ? xorIntoAvx2 : xorInto)(out, out, tweaks, bytes);
     return true;
   }
 
@@ -308,9 +352,9 @@ class Cipher {
         return true;
       }
     }
-    own.data = makeContext(mode_, key_, keyBytes_, encrypts);
-    if (mode_ == CipherMode::kXts) own.tweak = makeContext(CipherMode::kEcb, key_ + keyBytes_, keyBytes_, true);
-    if (ivs_ == IvMaker::kEssiv) own.essiv = makeContext(CipherMode::kEcb, ivKey_, ivKeyBytes_, true);
+    own.data = makeContext(mode_, keys_->key, keyBytes_, encrypts);
+    if (mode_ == CipherMode::kXts) own.tweak = makeContext(CipherMode::kEcb, keys_->key + keyBytes_, keyBytes_, true);
+    if (ivs_ == IvMaker::kEssiv) own.essiv = makeContext(CipherMode::kEcb, keys_->ivKey, ivKeyBytes_, true);
     return own.data && (mode_ != CipherMode::kXts || own.tweak) && (ivs_ != IvMaker::kEssiv || own.essiv);
   }
 
@@ -322,9 +366,11 @@ class Cipher {
 
   const CipherMode mode_;
   const IvMaker ivs_;
-  /** A page of its own: the key, of XTS both, then that of the vectors. */
-  uint8_t* key_ = nullptr;
-  uint8_t* ivKey_ = nullptr;
+  const CipherPath path_;
+  /** kNone where OpenSSL does it. */
+  const AesUnit unit_;
+  /** At the start of a page that has nothing else. */
+  KeyPage* keys_ = nullptr;
   /** Of one AES key. */
   size_t keyBytes_ = 0;
   size_t ivKeyBytes_ = 0;
@@ -382,9 +428,22 @@ bool hasCiphers() {
          PKCS5_PBKDF2_HMAC != nullptr;
 }
 
-int openCipher(CipherMode mode, IvMaker ivs, const uint8_t* key, size_t keyBytes, const uint8_t* ivKey, size_t ivKeyBytes) {
-  if (!hasCiphers()) return -EOPNOTSUPP;
-  const auto cipher = std::make_shared<Cipher>(mode, ivs);
+bool hasCipherPath(CipherPath path) {
+  static const bool avx2 = hasAvx2();
+  static const AesUnit best = bestAesUnit();
+  return path == CipherPath::kOpensslAvx2 ? avx2 : path >= CipherPath::kOpenssl && path <= CipherPath::kVaes && unitOf(path) <= best;
+}
+
+CipherPath bestCipherPath() {
+  for (CipherPath path : {CipherPath::kVaes, CipherPath::kAesNi, CipherPath::kOpensslAvx2}) {
+    if (hasCipherPath(path)) return path;
+  }
+  return CipherPath::kOpenssl;
+}
+
+int openCipher(CipherMode mode, IvMaker ivs, const uint8_t* key, size_t keyBytes, const uint8_t* ivKey, size_t ivKeyBytes, CipherPath path) {
+  if (!hasCiphers() || !hasCipherPath(path)) return -EOPNOTSUPP;
+  const auto cipher = std::make_shared<Cipher>(mode, ivs, path);
   const int wrong = cipher->take(key, keyBytes, ivKey, ivKeyBytes);
   if (wrong != 0) return wrong;
   Ciphers& all = ciphers();

@@ -78,8 +78,11 @@ export interface Native {
   compressNow(codec: number, level: number, input: Uint8Array, output: Uint8Array): number;
   /** Decompresses synchronously, on this thread. 0 where `output` was filled, or -errno. */
   decompressNow(codec: number, input: Uint8Array, output: Uint8Array): number;
-  /** Takes a copy of the keys. A number above 0, or -errno. `mode`, `vectors`: see `NativeCiphers`. */
-  openCipher(mode: number, vectors: number, key: Uint8Array, vectorKey: Uint8Array): number;
+  /**
+   * Takes a copy of the keys. A number above 0, or -errno. `mode`, `vectors`: see `NativeCiphers`; `path`: one of `cipherPaths`, the last of them where it is left
+   * out.
+   */
+  openCipher(mode: number, vectors: number, key: Uint8Array, vectorKey: Uint8Array, path?: string): number;
   closeCipher(number: number): void;
   /** Encrypts (1) or decrypts (0) whole sectors synchronously, on this thread. 0, or -errno. */
   cipherNow(number: number, encrypts: number, sector: number, input: Uint8Array, output: Uint8Array): number;
@@ -89,6 +92,8 @@ export interface Native {
   keepPrivate(pages: Uint8Array, keep: number): void;
   /** Node has OpenSSL. */
   readonly hasCiphers: boolean;
+  /** The code for XTS that this processor can run, the best one last: `openssl`, `openssl-avx2`, `aes-ni`, `vaes` (native/cipher.h). */
+  readonly cipherPaths: readonly string[];
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
   /** Bytes of a block device's logical sector, 1 of a file, or -errno. */

@@ -34,10 +34,11 @@ const PAGE = 4096;
 const NS_PER_MS = 1e6;
 const NO_KEY = new Uint8Array(0);
 
-/** The number of a new cipher in the addon. Throws `invalid-argument`, `unsupported`. */
-export function openNative(native: Native, { mode, vectors, key, vectorKey = NO_KEY }: SectorCipherOptions): number {
+/** The number of a new cipher in the addon. `path`: one of `Native.cipherPaths`, or else the best. Throws `invalid-argument`, `unsupported`. */
+export function openNative(native: Native, options: SectorCipherOptions, path?: string): number {
   if (!native.hasCiphers) throw noCiphers();
-  const made = native.openCipher(MODES[mode], VECTORS[vectors], key, vectorKey);
+  const { mode, vectors, key, vectorKey = NO_KEY } = options;
+  const made = native.openCipher(MODES[mode], VECTORS[vectors], key, vectorKey, path);
   if (made > 0) return made;
   const failed = errnoError(made, { operation: 'encrypt', path: 'cipher' });
   if (failed.errno !== 'EINVAL') throw failed;
