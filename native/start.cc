@@ -21,7 +21,10 @@ namespace diskwright {
 
 namespace {
 
-/** A file's bytes, in memory of their own: the file may be written anew while they are used. */
+/**
+ * A file's bytes, mapped: most of a bundle is never looked at. The build and the writer of a cache give a file its name when it is whole, and change none
+ * that has one: what is mapped stays as it is.
+ */
 struct Content {
   uint8_t* bytes = nullptr;
   size_t length = 0;
@@ -33,16 +36,6 @@ constexpr size_t kCacheAlign = 16;
 /** A CRC-32 in hexadecimal figures, and the end of its line. */
 constexpr size_t kSumBytes = 9;
 
-bool readFully(int fd, Content content) {
-  for (size_t at = 0; at < content.length;) {
-    const ssize_t got = read(fd, content.bytes + at, content.length - at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    at += static_cast<size_t>(got);
-  }
-  return true;
-}
-
 /** `ours`: only a file of this user, which no other user may write. Empty where it cannot be read. */
 Content readContent(const std::string& path, bool ours) {
   Content content;
@@ -53,13 +46,9 @@ Content readContent(const std::string& path, bool ours) {
                       (!ours || (info.st_uid == geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0));
   if (wanted) {
     content.length = static_cast<size_t>(info.st_size);
-    // All pages at once: a fault for each takes several times as long.
-    void* base = mmap(nullptr, content.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    // A cache is read from end to end: all of its pages at once, since a fault for each takes several times as long.
+    void* base = mmap(nullptr, content.length, PROT_READ, MAP_PRIVATE | (ours ? MAP_POPULATE : 0), fd, 0);
     content.bytes = base == MAP_FAILED ? nullptr : static_cast<uint8_t*>(base);
-    if (content.bytes != nullptr && !readFully(fd, content)) {
-      munmap(base, content.length);
-      content.bytes = nullptr;
-    }
   }
   close(fd);
   return content.bytes == nullptr ? Content{} : content;

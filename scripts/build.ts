@@ -7,13 +7,13 @@
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
+import { build, transform } from 'esbuild';
 import { INTERFACE_VERSION } from '../src/host/real/binding.js';
-import { lateModules } from './late-modules.js';
+import { lateModules, plainWrappers } from './late-modules.js';
 import { writeManPages } from './man.js';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -21,8 +21,11 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 /** Packages that are addons, or are loaded when they are needed: they stay outside of the bundle. */
 const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'zstd-napi'];
 
-/** Commands that are over at once. Their bundle is made without the modules of the others. */
-const SMALL_VERBS = ['info', 'check', 'map', 'create', 'snapshot', 'bitmap'];
+/** Commands that copy, serve or measure: they run from the bundle whose modules are all there from the beginning. All others are over at once. */
+const LASTING_VERBS = [
+  ...['convert', 'compare', 'commit', 'dd', 'rebase', 'compact', 'salvage', 'stream', 'mirror', 'backup'],
+  ...['bench', 'nbd', 'daemon'],
+];
 
 /**
  * Writes the command line to `outfile` and a folder beside it, which must lie somewhere below the package's folder: it looks for the
@@ -31,8 +34,8 @@ const SMALL_VERBS = ['info', 'check', 'map', 'create', 'snapshot', 'bitmap'];
 export async function bundleCli(outfile: string): Promise<void> {
   const folder = join(dirname(outfile), 'cli');
   const bundles = [join(folder, 'main.cjs'), join(folder, 'small.cjs')];
-  await bundleTo(bundles[0], null);
-  await bundleTo(bundles[1], SMALL_VERBS);
+  await bundleTo(bundles[0], false);
+  await bundleTo(bundles[1], true);
   copyFileSync(join(root, 'scripts', 'code-cache.cjs'), join(folder, 'code-cache.cjs'));
   const hash = createHash('sha256');
   for (const bundle of bundles) hash.update(readFileSync(bundle));
@@ -40,13 +43,22 @@ export async function bundleCli(outfile: string): Promise<void> {
   const settled = launcher
     .replace("const BUILD = 'unbundled'", `const BUILD = '${hash.digest('hex').slice(0, 32)}'`)
     .replace('const ADDON = 0', `const ADDON = ${INTERFACE_VERSION}`)
-    .replace('const SMALL = []', `const SMALL = ${JSON.stringify(SMALL_VERBS)}`);
-  writeFileSync(outfile, settled);
-  chmodSync(outfile, 0o755);
+    .replace('const LASTING = []', `const LASTING = ${JSON.stringify(LASTING_VERBS)}`);
+  // Node reads and compiles it anew for each command.
+  const { code } = await transform(settled, { minifySyntax: true, minifyWhitespace: true, target: 'node20' });
+  replaceFile(outfile, code, 0o755);
 }
 
-/** Writes the bundle of `verbs`; null: of all. */
-async function bundleTo(outfile: string, verbs: readonly string[] | null): Promise<void> {
+/** Commands that run from a bundle have it mapped: what is in a file never changes, a new build has new files. */
+function replaceFile(path: string, content: string, mode = 0o644): void {
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, content);
+  chmodSync(draft, mode);
+  renameSync(draft, path);
+}
+
+/** Writes a bundle. `late`: a module runs when something of it is used for the first time. */
+async function bundleTo(outfile: string, late: boolean): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   // A CommonJS module has no import.meta: what it knows of itself is its file name.
   const define = {
@@ -55,7 +67,7 @@ async function bundleTo(outfile: string, verbs: readonly string[] | null): Promi
     DISKWRIGHT_VERSION: JSON.stringify(version),
     DISKWRIGHT_ADDON: 'launcherAddon',
   };
-  await build({
+  const { outputFiles } = await build({
     entryPoints: [join(root, 'src/cli/entry.ts')],
     outfile,
     bundle: true,
@@ -72,23 +84,13 @@ async function bundleTo(outfile: string, verbs: readonly string[] | null): Promi
     charset: 'ascii',
     define,
     // In a server and a copy, each use of another module would cost a test more.
-    plugins: verbs === null ? [] : [onlyVerbs(verbs), lateModules(join(root, 'src'), define)],
+    plugins: late ? [lateModules(join(root, 'src'), define)] : [],
     logLevel: 'warning',
+    write: false,
   });
-}
-
-/** Leaves out the modules of all other verbs; the launcher starts them from the other bundle. */
-function onlyVerbs(verbs: readonly string[]): Plugin {
-  return {
-    name: 'only-verbs',
-    setup({ onResolve, onLoad }) {
-      onResolve({ filter: /^\.\/verbs\/\w+\.js$/ }, ({ path, kind }) => {
-        const verb = basename(path, '.js');
-        return kind === 'dynamic-import' && !verbs.includes(verb) ? { path: verb, namespace: 'left-out' } : undefined;
-      });
-      onLoad({ filter: /./, namespace: 'left-out' }, () => ({ contents: "throw new Error('not in this bundle');" }));
-    },
-  };
+  const [{ text }] = outputFiles;
+  mkdirSync(dirname(outfile), { recursive: true });
+  replaceFile(outfile, late ? plainWrappers(text) : text);
 }
 
 function compileLibrary(): void {

@@ -2,13 +2,12 @@
 // dist/cli.cjs: starts the command line, with the V8 code cache of an earlier run. Node compiles this file anew for each command, so it has nothing but what
 // each needs.
 'use strict';
-const fs = require('node:fs');
 const { Script, constants } = require('node:vm');
 
 /** Which bundles this launcher starts; set by the build. */
 const BUILD = 'unbundled';
-/** Commands that are over at once; set by the build. They have a bundle without the modules of all others. */
-const SMALL = [];
+/** Commands that copy or serve; set by the build. All others are over at once: in their bundle, a module runs when something of it is used. */
+const LASTING = [];
 /** The addon's interface (INTERFACE_VERSION); set by the build. */
 const ADDON = 0;
 
@@ -22,19 +21,17 @@ const RARELY_OPTIMISE = {
   12.4: '--invocation-count-for-turbofan=90000',
   13.6: '--invocation-count-for-turbofan=90000',
 };
-const PROGRAMS = /(^|\/)(qemu-io|qemu-nbd|qemu-storage-daemon)$/;
 const COPIES = ['convert', 'compare', 'commit', 'stream', 'mirror', 'backup'];
+/** Programs of QEMU that are one command of ours. */
+const PROGRAMS = { 'qemu-io': 'io', 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 const { argv, env, execArgv, version, versions, arch } = process;
-const word = argv[2] ?? '';
-const plain = !PROGRAMS.test(argv[1]);
-const copies = plain && COPIES.includes(word);
-const flag = copies ? RARELY_OPTIMISE[versions.v8.split('.', 2).join('.')] : undefined;
+const word = PROGRAMS[argv[1].slice(argv[1].lastIndexOf('/') + 1)] ?? argv[2] ?? '';
+const flag = COPIES.includes(word) ? RARELY_OPTIMISE[versions.v8.split('.', 2).join('.')] : undefined;
 if (flag !== undefined) require('node:v8').setFlagsFromString(flag);
 
 const folder = `${__dirname}/cli`;
-// qemu-img's help shows all of its verbs, wherever it is asked for.
-const helps = argv.slice(3).some((given) => /^-[a-zA-Z]*h|^--he/.test(given));
-const small = plain && !helps && SMALL.includes(word);
+const helps = argv.includes('--help') || argv.includes('-h');
+const small = helps || !LASTING.includes(word);
 const file = small ? `${folder}/small.cjs` : `${folder}/main.cjs`;
 
 // The addon reads files with a fraction of what node's functions for it cost, which V8 compiles in each process.
@@ -52,8 +49,9 @@ else process.on('SIGUSR1', () => undefined);
 // are compared before V8 sees the rest. The second line is a CRC-32 of the rest (of a cache that is damaged, V8 runs what it finds). Code is taken from nobody but the user who runs it. That there is no cache
 // never keeps a command from running.
 
-/** The command, where it is one: its cache has its name. */
-const verb = /^[a-z]{1,16}$/.test(word) ? word : 'none';
+/** What is run, where it is a command or a help text of one: its cache has its name. */
+const called = /^(?:--)?([a-z]{1,16})$/.exec(word)?.[1] ?? 'none';
+const verb = helps && called !== 'help' ? `${called}-help` : called;
 const run = JSON.stringify([file, verb, version, versions.v8, arch, flag ?? '', execArgv, env.NODE_OPTIONS ?? '']);
 const place = { key: `${BUILD} ${run}`, name: `${verb}-${fingerprint(run)}.cache`, folders: [folder] };
 const home = env.XDG_CACHE_HOME || env.HOME;
@@ -81,7 +79,7 @@ script.runInThisContext()(main.exports, require, main, file, folder, addon);
 /** The addon that was built here or came with the package; undefined where there is none for this program. The bundle says what is wrong then. */
 function loadAddon() {
   const built = `${folder}/../../build/Release/diskwright.node`;
-  const libc = () => (fs.existsSync('/etc/alpine-release') ? 'musl' : 'glibc');
+  const libc = () => (require('node:fs').existsSync('/etc/alpine-release') ? 'musl' : 'glibc');
   const exports = loaded(built) ?? loaded(`${folder}/../../prebuilds/linux-${arch}/diskwright.napi.${libc()}.node`);
   return exports?.interfaceVersion === ADDON ? exports : undefined;
 }
@@ -106,9 +104,10 @@ function readCache({ key, name, folders }) {
       continue;
     }
     try {
+      const { constants: flags } = require('node:fs');
       const whole = readWhole(
         path,
-        fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK,
+        flags.O_NOFOLLOW | flags.O_NONBLOCK,
         (stats) => stats.isFile() && stats.uid === process.geteuid() && (stats.mode & 0o022) === 0,
       );
       const end = Buffer.byteLength(key);
@@ -124,6 +123,7 @@ function readCache({ key, name, folders }) {
 
 /** The bytes of a file; undefined where it is not `wanted`. Each function of node that is called here for the first time is compiled first: it is not `readFileSync`. */
 function readWhole(path, flags, wanted) {
+  const fs = require('node:fs');
   const fd = fs.openSync(path, fs.constants.O_RDONLY | flags);
   try {
     const stats = fs.fstatSync(fd);
@@ -142,7 +142,7 @@ function readWhole(path, flags, wanted) {
 
 function isOurs(folder) {
   try {
-    return fs.statSync(folder).uid === process.geteuid();
+    return require('node:fs').statSync(folder).uid === process.geteuid();
   } catch {
     return false;
   }

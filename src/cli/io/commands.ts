@@ -1,14 +1,14 @@
 // The commands of `diskwright io`, in the order of their names.
 
 import { write } from '../output.js';
-import * as breaks from './breaks.js';
+import { breakAt, removeBreak, resume, waitBreak } from './breaks.js';
 import type { GivenWords, IoCommand, IoOutcome, IoState } from './command.js';
-import * as files from './files.js';
-import * as program from './program.js';
-import * as reading from './reading.js';
-import * as space from './space.js';
+import { close, open, reopen } from './files.js';
+import { abort, aioFlush, quit, sigraise, sleep } from './program.js';
+import { aioRead, read, readv } from './reading.js';
+import { alloc, discard, flush, info, length, map, truncate } from './space.js';
 import { usageOf } from './words.js';
-import * as writing from './writing.js';
+import { aioWrite, write as writeBytes, writev } from './writing.js';
 
 const help: IoCommand = {
   name: 'help',
@@ -21,32 +21,32 @@ const help: IoCommand = {
 };
 
 export const COMMANDS: readonly IoCommand[] = [
-  program.abort,
-  program.aioFlush,
-  reading.aioRead,
-  writing.aioWrite,
-  space.alloc,
-  breaks.breakAt,
-  files.close,
-  space.discard,
-  space.flush,
+  abort,
+  aioFlush,
+  aioRead,
+  aioWrite,
+  alloc,
+  breakAt,
+  close,
+  discard,
+  flush,
   help,
-  space.info,
-  space.length,
-  space.map,
-  files.open,
-  program.quit,
-  reading.read,
-  reading.readv,
-  breaks.removeBreak,
-  files.reopen,
-  breaks.resume,
-  program.sigraise,
-  program.sleep,
-  space.truncate,
-  breaks.waitBreak,
-  writing.write,
-  writing.writev,
+  info,
+  length,
+  map,
+  open,
+  quit,
+  read,
+  readv,
+  removeBreak,
+  reopen,
+  resume,
+  sigraise,
+  sleep,
+  truncate,
+  waitBreak,
+  writeBytes,
+  writev,
 ];
 
 /** Commands of later versions of qemu-io, for zoned devices. */
