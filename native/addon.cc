@@ -315,6 +315,23 @@ Napi::Value seekRunOf(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(found));
 }
 
+/** setNoCow(fd) -> 0 or -errno. */
+Napi::Value setNoCowOf(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(setNoCow(static_cast<int>(argument(info, 0)))));
+}
+
+/** setExtentSize(fd, bytes) -> 0 or -errno. */
+Napi::Value setExtentSizeOf(const Napi::CallbackInfo& info) {
+  const int64_t result = setExtentSize(static_cast<int>(argument(info, 0)), static_cast<int64_t>(argument(info, 1)));
+  return Napi::Number::New(info.Env(), static_cast<double>(result));
+}
+
+/** moveOffset(fd, bytes) -> the new offset, or -errno. */
+Napi::Value moveOffsetOf(const Napi::CallbackInfo& info) {
+  const int64_t at = moveOffset(static_cast<int>(argument(info, 0)), static_cast<int64_t>(argument(info, 1)));
+  return Napi::Number::New(info.Env(), static_cast<double>(at));
+}
+
 Napi::Value fileSizeOf(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(fileSize(static_cast<int>(argument(info, 0)))));
 }
@@ -349,13 +366,16 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cipherPaths", cipherPathsOf(env));
   exports.Set("seek", Napi::Function::New(env, seekRunOf));
   exports.Set("sectorBytes", Napi::Function::New(env, sectorBytesOf));
+  exports.Set("setNoCow", Napi::Function::New(env, setNoCowOf));
+  exports.Set("setExtentSize", Napi::Function::New(env, setExtentSizeOf));
+  exports.Set("moveOffset", Napi::Function::New(env, moveOffsetOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);
   defineStart(env, exports);
   defineTables(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 12));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 14));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

@@ -120,6 +120,26 @@ OpenedFile duplicateFile(int fd) {
   return file;
 }
 
+int64_t setNoCow(int fd) {
+  int flags = 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return -errno;
+  flags |= FS_NOCOW_FL;
+  return ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0 ? -errno : 0;
+}
+
+int64_t setExtentSize(int fd, int64_t bytes) {
+  struct fsxattr attributes {};
+  if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return -errno;
+  attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+  attributes.fsx_extsize = static_cast<uint32_t>(bytes);
+  return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) != 0 ? -errno : 0;
+}
+
+int64_t moveOffset(int fd, int64_t bytes) {
+  const off_t at = lseek(fd, static_cast<off_t>(bytes), SEEK_CUR);
+  return at < 0 ? -errno : at;
+}
+
 int64_t fileSize(int fd) {
   struct stat info {};
   if (fstat(fd, &info) != 0) return -errno;

@@ -29,6 +29,12 @@ int64_t seekRun(int fd, int64_t offset);
 int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length);
 /** flock: an exclusive lock of the whole open file description, without waiting. 0, or -errno (-EAGAIN where another holds it). */
 int64_t fileLock(int fd);
+/** FS_NOCOW_FL: what is written to the new, empty file is not copied. 0, or -errno. */
+int64_t setNoCow(int fd);
+/** FS_XFLAG_EXTSIZE: space for the new, empty file is allocated in units of `bytes`; 0: as the file system likes. 0, or -errno. */
+int64_t setExtentSize(int fd, int64_t bytes);
+/** Moves the offset of the open file description by `bytes`; the new offset, or -errno (-ESPIPE of what has none). */
+int64_t moveOffset(int fd, int64_t bytes);
 /** 1 where a lock of `kind` would conflict with another holder's, 0 where not. */
 int64_t ofdTest(int fd, int kind, uint64_t start, uint64_t length);
 

@@ -31,6 +31,9 @@ type SizeOfBacking<T> = T extends { 'backing-file'?: string } ? Omit<T, 'size'> 
 /** As `ImageCreateOptions`; an overlay that leaves its `size` out is as large as its backing file. */
 export type NewImageOptions = SizeOfBacking<ImageCreateOptions>;
 
+/** How the files of an image are made, beside what the format is told. */
+export type NewFileOptions = Pick<BlockdevCreateOptions & { driver: 'file' }, 'nocow' | 'extent-size-hint'>;
+
 /**
  * Makes an image as `blockdev-create` does: `file` makes a file, a format turns the node `file` into an image. Rejects with
  * `invalid-argument`, `unsupported`, `locked`, `no-space`, `permission`, ...
@@ -164,11 +167,16 @@ export interface MadeImage {
 }
 
 /**
- * Makes the image file `filename`, as `qemu-img create` does; an existing file is replaced, a device or export is written to. Options that
+ * Makes the image file `filename`, as `qemu-img create` does; an existing file is replaced, a device or export is written to, whatever `fileOptions` say. Options that
  * cannot be are refused before that. The nodes that this takes are gone afterwards; where it fails, so is the file, if there was none before.
  * Rejects as `createNode`.
  */
-export async function createImage(graph: Graph, filename: string, wanted: ImageCreateOptions): Promise<MadeImage> {
+export async function createImage(
+  graph: Graph,
+  filename: string,
+  wanted: ImageCreateOptions,
+  fileOptions: NewFileOptions = {},
+): Promise<MadeImage> {
   if (filename === '') {
     throw new BlockError('not-found', "Could not create '': No such file or directory", { path: filename });
   }
@@ -198,12 +206,12 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   }
   const { name: driver, create: makeFile } = defaultDriver(found === 'block' ? 'device' : 'path');
   if (makeFile !== undefined) {
-    await createNode(graph, validate('BlockdevCreateOptions', { driver, filename: path, size: 0 }));
+    await createNode(graph, validate('BlockdevCreateOptions', { ...fileOptions, driver, filename: path, size: 0 }));
   }
   let newFile: NewFile | null = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
   try {
     if (partPath !== null) {
-      const made = await makePartFile(graph, partPath);
+      const made = await makePartFile(graph, partPath, fileOptions);
       if (made !== null) newFile = newFile === null ? made : { ...newFile, part: made };
     }
     const file = { ...target, driver, discard: 'unmap' };
@@ -221,11 +229,11 @@ function openWithOf(options: BlockdevCreateOptions): Readonly<Record<string, unk
 }
 
 /** Makes the file for the other part of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */
-async function makePartFile(graph: Graph, path: string): Promise<NewFile | null> {
+async function makePartFile(graph: Graph, path: string, options: NewFileOptions): Promise<NewFile | null> {
   const before = await statOrNull(graph.host, path);
   const { name: driver, create } = defaultDriver(before?.kind === 'block' ? 'device' : 'path');
   if (create === undefined) return null;
-  await createNode(graph, validate('BlockdevCreateOptions', { driver, filename: path, size: 0 }));
+  await createNode(graph, validate('BlockdevCreateOptions', { ...options, driver, filename: path, size: 0 }));
   return before === null ? { path, id: (await graph.host.stat(path)).id } : null;
 }
 

@@ -132,6 +132,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly hasBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
   readonly createOptions?: CreateOptions;
+  /** What the storage of an image that is made is made with, beside the options of the format, at a shell: of a protocol. */
+  readonly storageOptions?: readonly CreateOption[];
   /** What an image is amended with at a shell (`Abilities.amend`, `Abilities.keySlots`), in qemu-img's order. */
   readonly amendOptions?: readonly CreateOption[];
   /** Its images can hold compressed clusters. */

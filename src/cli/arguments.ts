@@ -91,9 +91,7 @@ export function cacheMode(options: ParsedOptions, key: string, what: string, pre
 
 /** Parses `-t`, the cache mode of the image that is written. Throws `UsageError`. */
 export function targetCache(options: ParsedOptions, preset: string): CacheMode {
-  const cache = cacheMode(options, 'cache', 'cache', preset);
-  if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
-  return cache;
+  return cacheMode(options, 'cache', 'cache', preset);
 }
 
 /** The file name, for a verb that takes one image. Throws `UsageError`. */
@@ -147,13 +145,16 @@ export const OBJECT: OptionSpec = {
 };
 
 /** `-t`, whose default is `preset`. */
-export function cacheOption(preset: string): OptionSpec {
+export function cacheOption(
+  preset: string,
+  modes = Object.keys(CACHE_MODES).filter((name) => name !== 'off'),
+): OptionSpec {
   return {
     key: 'cache',
     short: 't',
     argument: 'CACHE',
-    values: ['none', 'writeback', 'unsafe'],
-    help: `Cache mode of the image that is written: none, writeback or unsafe (not writethrough, directsync yet). Default: ${preset}.`,
+    values: modes,
+    help: `Cache mode of the image that is written: ${modes.join(', ')}. Default: ${preset}.`,
   };
 }
 export const SOURCE_CACHE: OptionSpec = {

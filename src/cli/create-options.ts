@@ -1,15 +1,18 @@
 // The `-o` options of `create` and `convert`, by qemu-img's names. Each format has its own (see `CreateOptions` of its driver definition); here
 // they are parsed, listed for `-o help`, and translated to QAPI's create options.
 
-import type { ImageCreateOptions } from '../block/create.js';
+import { statSync } from 'node:fs';
+import type { ImageCreateOptions, NewFileOptions } from '../block/create.js';
 import type { CreateOption, CreateOptions } from '../block/create-option.js';
 import { parseProtocolName } from '../block/filename.js';
-import { type DriverDefinition, knownDriver } from '../block/registry.js';
+import { type DriverDefinition, defaultDriver, knownDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { BlockdevDriver } from '../schema/generated/types.js';
 import { flatten, parseKeyval } from '../schema/keyval.js';
 import { validate } from '../schema/validate.js';
+import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
+import { encodeName } from '../util/name-bytes.js';
 import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/size.js';
 import { parseSwitch } from '../util/switches.js';
 import { UsageError } from './getopt.js';
@@ -17,9 +20,6 @@ import { shown as shownName } from './output.js';
 
 /** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
 export const QEMU_IMG_FORMAT = 'raw';
-
-/** Options of qemu-img that are not supported yet. */
-const REFUSED = ['extent_size_hint', 'nocow'];
 
 /** The values of `-o` (and of `-b`, `-F` and the size), by qemu-img's names. Sizes are in bytes. */
 export type CreateValues = Map<string, string>;
@@ -74,13 +74,15 @@ export function optionOfMember(format: string, member: string): string | undefin
 }
 
 /**
- * The text of `-o help`, as qemu-img prints it. `named`: a file name was given; without one, qemu-img adds a hint about options of the protocol.
+ * The text of `-o help`, as qemu-img prints it, with the options of the storage of `target`; null: no name was given, and qemu-img adds a hint about them.
  * `without`: members of the create options that a user of this verb cannot give; their options are not listed.
  */
-export function optionHelp(format: string, named: boolean, without: readonly string[] = []): string {
-  const offered = createOptionsOf(format).options.filter(({ member }) => member === null || !without.includes(member));
+export function optionHelp(format: string, target: string | null, without: readonly string[] = []): string {
+  const own = createOptionsOf(format).options;
+  const all = target === null ? own : [...own, ...storageOptionsOf(target)].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const offered = all.filter(({ member }) => member === null || !without.includes(member));
   const lines = optionLines(offered);
-  if (named) return `Supported options:\n${lines}\n`;
+  if (target !== null) return `Supported options:\n${lines}\n`;
   const more = 'The protocol level may support further options.\nSpecify the target filename to include those options.';
   return `Supported ${format} options:\n${lines}\n\n${more}\n`;
 }
@@ -122,14 +124,38 @@ export function parseAmendOptions(format: string, texts: readonly string[]): Rec
   return options;
 }
 
-/** Parses `-o` strings. Throws `UsageError` for a name or a value that the format does not accept. */
-export function parseCreateOptions(format: string, texts: readonly string[]): CreateValues {
+/** What the storage of an image of this name is made with: a file has options of its own, beside those of the format. */
+function storageOptionsOf(target: string): readonly CreateOption[] {
+  registerDrivers();
+  try {
+    const { driver, ...place } = parseProtocolName(target);
+    if ('filename' in place && statSync(encodeName(String(place.filename)), { throwIfNoEntry: false })?.isBlockDevice())
+      return [];
+    return knownDriver(driver)?.storageOptions ?? [];
+  } catch (error) {
+    // Whoever makes the image says what is wrong with the name.
+    return orElse<readonly CreateOption[]>('options of the storage', [])(error);
+  }
+}
+
+/** The options of the file, among those values. */
+export function fileCreateOptions(values: CreateValues): NewFileOptions {
+  const options: Record<string, unknown> = {};
+  for (const option of defaultDriver('path').storageOptions ?? []) {
+    const value = values.get(option.name);
+    if (value !== undefined && option.member !== null) put(options, option.member, memberValue(option, value));
+  }
+  return options;
+}
+
+/** Parses the `-o` strings for the image `target`. Throws `UsageError` for a name or a value that the format does not accept. */
+export function parseCreateOptions(format: string, texts: readonly string[], target: string): CreateValues {
   const values: CreateValues = new Map();
+  const known = [...createOptionsOf(format).options, ...storageOptionsOf(target)];
   for (const text of texts) {
     for (const [name, given] of flatten(parseKeyval(text))) {
       const value = String(given);
-      if (REFUSED.includes(name)) throw new UsageError(`option '${name}' is not supported yet`);
-      const option = createOptionsOf(format).options.find((candidate) => candidate.name === name);
+      const option = known.find((candidate) => candidate.name === name);
       if (option === undefined) throw new UsageError(`Invalid parameter '${name}'`);
       values.set(name, checkedValue(option, value));
     }
@@ -181,9 +207,14 @@ function numberOf(name: string, text: string): bigint {
   return BigInt.asUintN(64, number);
 }
 
+/** Options of the file in the order of qemu-img's "Formatting" line. */
+const FILE_SUMMARY = ['nocow', 'extent_size_hint'];
+
 /** `Formatting 'disk', fmt=qcow2 cluster_size=65536 ...` */
 export function formattingLine(filename: string, format: string, values: CreateValues): string {
-  const shown = createOptionsOf(format).summary.flatMap(([name, preset]) => {
+  const { summary } = createOptionsOf(format);
+  const rest = FILE_SUMMARY.filter((name) => !summary.some(([listed]) => listed === name));
+  const shown = [...summary, ...rest.map((name) => [name] as const)].flatMap(([name, preset]) => {
     const value = values.get(name) ?? preset;
     return value === undefined ? [] : [`${name}=${shownName(value.replaceAll(',', ',,'))}`];
   });

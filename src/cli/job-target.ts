@@ -17,6 +17,7 @@ import {
   asksForOptionHelp,
   type CreateValues,
   creatableFormat,
+  fileCreateOptions,
   imageCreateOptions,
   optionHelp,
   optionOfMember,
@@ -50,7 +51,7 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     argument: 'OPTIONS',
     help: 'Options of the new target, as for create: cluster_size=..., compression_type=...',
   },
-  cacheOption('writeback'),
+  cacheOption('writeback', ['none', 'writeback', 'unsafe']),
 ];
 
 /** What the description says of an image that a running program has open. */
@@ -83,9 +84,12 @@ export function targetOf(options: ParsedOptions): Target {
   const existing = mode === 'existing';
   if (existing && options.has('options')) throw new UsageError('-o has no effect when the target exists');
   const format = options.get('target-format') ?? (existing ? undefined : formatOfTarget(name));
-  const values = format === undefined ? new Map() : parseCreateOptions(creatableFormat(format), options.all('options'));
+  const values =
+    format === undefined ? new Map() : parseCreateOptions(creatableFormat(format), options.all('options'), name);
   if (format !== undefined) refuseMembersOfTheJob(format, values);
   const cache = targetCache(options, 'writeback');
+  if (cache.writethrough)
+    throw new UsageError(`cache mode '${options.get('cache')}' is not supported for the target of a job`);
   return {
     name,
     format,
@@ -111,7 +115,7 @@ export function targetOptionHelp(options: ParsedOptions): string | null {
   if (!asksForOptionHelp(options.all('options'))) return null;
   registerDrivers();
   const format = options.get('target-format') ?? formatOfTarget(options.get('target') ?? '');
-  return optionHelp(creatableFormat(format), options.has('target'), MEMBERS_OF_THE_JOB);
+  return optionHelp(creatableFormat(format), options.get('target') ?? null, MEMBERS_OF_THE_JOB);
 }
 
 /** Arguments that mirror and backup have in common, by QMP's names. */
@@ -185,6 +189,7 @@ async function startTo(
     image: name,
     format,
     cache,
+    fileOptions: fileCreateOptions(values),
     create:
       existing || format === undefined ? null : (members) => imageCreateOptions(format, withMembers(values, members)),
     open: (_, how) => {

@@ -227,6 +227,13 @@ export interface HostFile {
    * 0: it does not any more. Makes nothing durable, and never fails.
    */
   writeBackEvery(bytes: number): void;
+  /** Asks the file system not to copy what is written to the file, which is new and empty. What has no such thing (all but btrfs) is left as it is. Never fails. */
+  avoidCopies(): void;
+  /**
+   * Asks the file system to allocate the space of the file, which is new and empty, in units of `bytes` (below 2^32; 0: as it likes). Throws `unsupported` where it
+   * cannot, and `invalid-argument` where not in such units.
+   */
+  setExtentSize(bytes: number): void;
   /** Sets the size; new space reads as zeroes. */
   truncate(size: number): Promise<void>;
   /** fallocate: reserves space; `keepSize` leaves the file's size alone. Rejects with `unsupported` where the file system cannot. */

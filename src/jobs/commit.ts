@@ -11,7 +11,7 @@ import type { Child, NodeUser } from '../block/child.js';
 import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
-import { PERM_ALL, Perm } from '../block/types.js';
+import { PERM_ALL, Perm, type WriteFlags } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
@@ -47,6 +47,8 @@ export interface CommitOptions {
   backingFile?: string;
   /** The top has no overlay, is kept and emptied (`qemu-img commit` without `-d`); only where the base is its very backing node. */
   empty?: boolean;
+  /** Each write to the base is durable when it is answered. Default: all is flushed at the end. */
+  fua?: boolean;
   /** Is put above the top. Default: none is. */
   filter?: FilterPlan | null;
 }
@@ -88,6 +90,7 @@ class CommitDriver implements JobDriver {
   readonly #layers: BlockNode[];
   readonly #backingFile: string | null;
   readonly #empty: boolean;
+  readonly #flags: WriteFlags;
   readonly #resources: JobResources;
   readonly #plan: FilterPlan | null;
   #filter: JobFilter | null = null;
@@ -104,6 +107,7 @@ class CommitDriver implements JobDriver {
     this.#layers = nodesAbove(this.#top, this.#base);
     this.#backingFile = options.backingFile ?? null;
     this.#empty = options.empty ?? false;
+    this.#flags = { fua: options.fua };
     this.#plan = options.filter ?? null;
     if (this.#empty && (this.#layers.length !== 1 || this.#overlays().length > 0)) {
       throw new BlockError(
@@ -187,7 +191,10 @@ class CommitDriver implements JobDriver {
       stepBytes: () => STEP_BYTES,
       copy: (chunk, buffer, order) =>
         transfer(
-          { source, target, zeroStep: 0, zeroes: 'write', unmap: true, share: true, background: true },
+          {
+            ...{ source, target, zeroStep: 0, zeroes: 'write', unmap: true, share: true, background: true },
+            flags: this.#flags,
+          },
           chunk,
           buffer,
           order,
@@ -258,7 +265,8 @@ class ActiveCommitDriver extends MirrorDriver {
     if (options.backingFile !== undefined) {
       throw new BlockError('invalid-argument', "'backing-file' specified, but 'top' is the active layer");
     }
-    super({ source: options.top, target: base, sync: 'top', keepsBacking: true, filter: options.filter }, base);
+    const { top: source, filter, fua } = options;
+    super({ source, target: base, sync: 'top', keepsBacking: true, filter, fua }, base);
   }
 
   override change(): void {
@@ -302,6 +310,8 @@ class ActiveCommitDriver extends MirrorDriver {
 export interface CommitArguments extends BlockCommitArguments {
   /** `qemu-img commit` without `-d`: nobody uses the top, which is emptied at the end. */
   empty?: boolean;
+  /** Each write to the base is durable when it is answered (`-t writethrough`). */
+  fua?: boolean;
 }
 
 /** Of the active layer (it is `device` itself, or somebody writes to it): a job that becomes ready and waits for `complete`. */
@@ -326,8 +336,8 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     // An active commit is a mirror, with a mirror's filter.
     const filter = active ? filterOf(env, mirrorJob, args) : filterPlan(env, commitJob, args);
     const driver = active
-      ? new ActiveCommitDriver({ top, base, backingFile, filter })
-      : new CommitDriver({ top, root, base, backingFile, empty: args.empty, filter });
+      ? new ActiveCommitDriver({ top, base, backingFile, filter, fua: args.fua })
+      : new CommitDriver({ top, root, base, backingFile, empty: args.empty, fua: args.fua, filter });
     const target = commitBase(top, base);
     return {
       driver,

@@ -4,7 +4,7 @@
 import { backingOf, nodesAbove, storageOf } from '../block/chain.js';
 import { type Child, type NodeUser, type OutsideUse, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
-import { type Extent, PERM_ALL, Perm } from '../block/types.js';
+import { type Extent, PERM_ALL, Perm, type WriteFlags } from '../block/types.js';
 import { MAX_MOVE_BYTES } from '../host/host.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
@@ -35,6 +35,8 @@ export interface ConvertOptions {
   copyRange?: boolean;
   /** Store as compressed clusters (`-c`). */
   compress?: boolean;
+  /** Each write is durable when it is answered (`-t writethrough`). Default: all is flushed at the end. */
+  fua?: boolean;
   /** The target is known to read as zeroes (`--target-is-zero`). Default: its block status says. */
   targetIsZero?: boolean;
   /**
@@ -132,7 +134,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     zeroes: targetIsZero ? ('skip' as const) : ('write' as const),
     unmap: true,
     compareStep: compares && sparseSize > 0 ? Math.max(align, SECTOR_BYTES) : 0,
-    flags: compress ? { compressed: true } : undefined,
+    flags: writeFlags(options),
     share: options.copyRange,
   };
   await runCopy(ctx, {
@@ -151,10 +153,14 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     },
   });
   if (total > length) {
-    if (!targetIsZero) await to.writeZeroes(length, total - length, { mayUnmap: true });
+    if (!targetIsZero) await to.writeZeroes(length, total - length, { mayUnmap: true, fua: options.fua });
     ctx.progress.advance(total - length, 0);
   }
   await to.flush();
+}
+
+function writeFlags({ compress, fua }: ConvertOptions): WriteFlags | undefined {
+  return compress || fua ? { ...(compress && { compressed: true }), ...(fua && { fua: true }) } : undefined;
 }
 
 /** The image lies in a file that steps of the host take. */
@@ -199,7 +205,7 @@ export function checkConvertSizes(
 
 /** Copies what can be read of a chunk; every sector that cannot becomes zeroes. */
 async function salvageChunk(
-  { compress = false, onSalvaged }: ConvertOptions,
+  options: ConvertOptions,
   source: Child,
   target: Child,
   chunk: Chunk,
@@ -208,12 +214,12 @@ async function salvageChunk(
   let at = 0;
   for (const extent of chunk.extents) {
     await readAround(source, extent.offset, buffer.subarray(at, at + extent.length), (error, lost) =>
-      onSalvaged?.(error, lost),
+      options.onSalvaged?.(error, lost),
     );
     at += extent.length;
   }
   try {
-    await target.writeExtents(chunk.extents, buffer.subarray(0, at), compress ? { compressed: true } : undefined);
+    await target.writeExtents(chunk.extents, buffer.subarray(0, at), writeFlags(options));
     return null;
   } catch (error) {
     return { error: toBlockError(error, { path: target.filename, operation: 'write' }), isRead: false };

@@ -19,6 +19,8 @@ export interface MirrorOptions {
   bufSize?: number;
   /** Zeroes may become holes on the target. Default: true. */
   unmap?: boolean;
+  /** Each write to the target is durable when it is answered. Default: all is flushed at the end. */
+  fua?: boolean;
   copyMode?: MirrorCopyMode;
   /** Node whose users get the target at the end; default: the source. */
   replaces?: BlockNode;

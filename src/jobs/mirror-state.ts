@@ -21,6 +21,8 @@ export interface MirrorState {
   /** Called once the job has taken it. */
   readonly target: () => Child;
   readonly unmap: boolean;
+  /** Each write is durable when it is answered; undefined: it is not. */
+  readonly fua: true | undefined;
   /** Parts that the first sweep has not reached are as they were at the start. False once that may not hold. */
   pristine: boolean;
   /** The target must not be written in parts of the bitmap's granules. */
@@ -116,9 +118,9 @@ export class BlockingObserver implements WriteObserver {
   }
 
   async #toTarget(extents: readonly Extent[], data: Uint8Array | null): Promise<void> {
-    const { target, unmap } = this.#state;
-    if (data !== null) return target().writeExtents(extents, data);
-    for (const { offset, length } of extents) await target().writeZeroes(offset, length, { mayUnmap: unmap });
+    const { target, unmap, fua } = this.#state;
+    if (data !== null) return target().writeExtents(extents, data, fua && { fua });
+    for (const { offset, length } of extents) await target().writeZeroes(offset, length, { mayUnmap: unmap, fua });
   }
 
   /** From now on nothing begins to be written to the target. */

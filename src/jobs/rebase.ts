@@ -37,6 +37,8 @@ export interface FillOptions {
   same: BlockNode | null;
   /** What is written is compressed. */
   compress?: boolean;
+  /** Each write is durable when it is answered. Default: all is flushed at the end. */
+  fua?: boolean;
   signal?: AbortSignal;
   /** Is called with the error that ends the copy, before `fillDifferences` rejects with it. */
   onFault?: (fault: CopyFault) => void;
@@ -95,11 +97,11 @@ class Filling {
   readonly #flags: WriteFlags;
   readonly #memory: Memory;
 
-  constructor({ overlay, backing, compress }: FillOptions, align: number) {
+  constructor({ overlay, backing, compress, fua }: FillOptions, align: number) {
     this.#overlay = overlay;
     this.#backing = backing;
     this.#align = align;
-    this.#flags = { unchanged: true, ...(compress && { compressed: true }) };
+    this.#flags = { unchanged: true, fua, ...(compress && { compressed: true }) };
     this.#memory = overlay.node.host.memory;
   }
 
@@ -197,7 +199,8 @@ class Filling {
    */
   async #hold({ offset, length }: Extent): Promise<void> {
     const overlay = this.#overlay;
-    await overlay.writeZeroes(offset, length, { mayUnmap: true, unchanged: true });
+    const { fua } = this.#flags;
+    await overlay.writeZeroes(offset, length, { mayUnmap: true, unchanged: true, fua });
     for (let at = offset; at < offset + length; ) {
       const status = await overlay.blockStatus(at, offset + length - at);
       if (!status.allocated) await this.#writeZeroes(at, status.length);
@@ -212,6 +215,7 @@ class Filling {
       for (let done = 0; done < length; done += zeroes.length) {
         await this.#overlay.write(offset + done, zeroes.subarray(0, Math.min(zeroes.length, length - done)), {
           unchanged: true,
+          fua: this.#flags.fua,
         });
       }
     } finally {

@@ -130,7 +130,8 @@ async function zeroOut(
   try {
     for (const { offset, length } of options.compareStep ? await notZero(target, extents) : extents) {
       begun = offset;
-      await target.writeZeroes(offset, length, { mayUnmap: options.unmap, serialised: options.flags?.serialised });
+      const { serialised, fua } = options.flags ?? {};
+      await target.writeZeroes(offset, length, { mayUnmap: options.unmap, serialised, fua });
     }
     return null;
   } catch (error) {

@@ -13,6 +13,7 @@ import {
   createImage,
   type ImageCreateOptions,
   type MadeImage,
+  type NewFileOptions,
   readsAsZeroes,
 } from '../block/create.js';
 import type { Graph } from '../block/graph.js';
@@ -47,6 +48,8 @@ export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 
   target: ImageSource;
   /** Returns the options of the image to be created, for the source's size in bytes; null: the target exists. */
   create: ((size: number) => ImageCreateOptions) | null;
+  /** How the files of a new target are made. */
+  fileOptions?: NewFileOptions;
   format?: string;
   cache?: OpenOptions['cache'];
   /** Bitmaps of the source that the target gets (`bitmap-copy.ts`). Default: none. */
@@ -105,7 +108,7 @@ function refuseBitmaps(options: ImageCreateOptions): void {
 
 async function makeTarget(
   graph: Graph,
-  { source, target: image, bitmaps, signal, onStage }: ConvertPlan,
+  { source, target: image, fileOptions, bitmaps, signal, onStage }: ConvertPlan,
   create: (size: number) => ImageCreateOptions,
 ): Promise<MadeImage> {
   const target = newFileName(image);
@@ -120,5 +123,5 @@ async function makeTarget(
   // From here on an existing target is replaced.
   refuseAborted(signal);
   onStage?.('create');
-  return createImage(graph, target, options);
+  return createImage(graph, target, options, fileOptions);
 }

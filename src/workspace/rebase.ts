@@ -28,7 +28,7 @@ export interface BackingName {
   format: string | undefined;
 }
 
-export interface RebasePlan extends Pick<FillOptions, 'compress' | 'signal' | 'onFault' | 'onProgress'> {
+export interface RebasePlan extends Pick<FillOptions, 'compress' | 'fua' | 'signal' | 'onFault' | 'onProgress'> {
   /** Writable, with its present chain. */
   image: BlockNode;
   /** Null: none. */

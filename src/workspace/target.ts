@@ -13,6 +13,7 @@ import {
   createImage,
   type ImageCreateOptions,
   type MadeImage,
+  type NewFileOptions,
 } from '../block/create.js';
 import { pathOfName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
@@ -45,6 +46,8 @@ export interface TargetPlan {
   format?: string;
   /** Returns the options of the image to be created; null: the target exists. */
   create: ((members: TargetMembers) => ImageCreateOptions) | null;
+  /** How the files of a new target are made. */
+  fileOptions?: NewFileOptions;
   cache?: OpenOptions['cache'];
   /** Of the target's node. */
   nodeName?: string;
@@ -147,7 +150,7 @@ async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedT
   let made: MadeImage | null = null;
   if (toMake !== null) {
     onStage?.('create');
-    made = await createImage(graph, toMake.name, toMake.options);
+    made = await createImage(graph, toMake.name, toMake.options, plan.fileOptions);
   }
   onStage?.('open');
   const how = { format, cache, nodeName, backing: sync !== 'none' };

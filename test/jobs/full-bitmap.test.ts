@@ -34,6 +34,7 @@ function stateOf(bitmap: DirtyBitmap): MirrorState {
       throw new BlockError('io', 'planned');
     },
     unmap: true,
+    fua: undefined,
     pristine: true,
     wholeClusters: false,
     wake: () => {},

@@ -51,7 +51,8 @@ async function run(options: ParsedOptions): Promise<number> {
     const partly = `'${filename}' reads as before; '${base.filename}' may have a part of its data. Run the same command again to continue.`;
     return runJob(session, {
       count: (signal) => dataAhead(top, base, ownContent, signal),
-      start: (env) => startCommit(env, top, { 'base-node': base.nodeName, speed, empty: !keepsData }),
+      start: (env) =>
+        startCommit(env, top, { 'base-node': base.nodeName, speed, empty: !keepsData, fua: cache.writethrough }),
       progress,
       done: options.has('quiet') ? undefined : 'Image committed.',
       stateWhenCancelled: partly,

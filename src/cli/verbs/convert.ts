@@ -32,6 +32,7 @@ import {
   type CreateValues,
   creatableDriver,
   creatableFormat,
+  fileCreateOptions,
   imageCreateOptions,
   isOn,
   optionHelp,
@@ -198,7 +199,7 @@ interface Plan {
 async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   if (asksForOptionHelp(options.all('options'))) {
-    write(optionHelp(creatableFormat(format), options.positional.length > 1));
+    write(optionHelp(creatableFormat(format), options.positional.length > 1 ? options.positional.at(-1)! : null));
     return 0;
   }
   const plan = planOf(options, format);
@@ -266,7 +267,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const sources = options.positional.slice(0, -1);
   const target = options.positional.at(-1)!;
   const made = creatableDriver(format);
-  const values = create && made !== null ? parseCreateOptions(format, options.all('options')) : new Map();
+  const values = create && made !== null ? parseCreateOptions(format, options.all('options'), target) : new Map();
   if (compress && (values.has('encrypt.format') || isOn(values.get('encryption')))) {
     throw new UsageError('Compression and encryption not supported at the same time');
   }
@@ -353,12 +354,14 @@ async function convertTo(
       target: plan.target,
       format: plan.targetImageOpts ? undefined : plan.format,
       cache: plan.cache,
+      fileOptions: fileCreateOptions(plan.values),
       create: plan.create ? (size) => imageCreateOptions(plan.format, withSize(plan.values, size)) : null,
       targetIsZero: plan.targetIsZero,
       bitmaps: bitmaps?.copied,
       open: (_, how) => openImage(session, plan.target, { ...how, imageOpts: plan.targetImageOpts, writable: true }),
       sparseSize: plan.sparseSize,
       compress: plan.compress,
+      fua: plan.cache.writethrough || undefined,
       copyRange: plan.copyRange,
       parallel: plan.parallel,
       salvage: plan.salvage,

@@ -10,6 +10,7 @@ import {
   asksForOptionHelp,
   type CreateValues,
   creatableFormat,
+  fileCreateOptions,
   formattingLine,
   imageCreateOptions,
   makesDisk,
@@ -71,7 +72,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('format') ?? QEMU_IMG_FORMAT;
   const texts = options.all('options');
   if (asksForOptionHelp(texts)) {
-    write(optionHelp(creatableFormat(format), options.positional.length > 0));
+    write(optionHelp(creatableFormat(format), options.positional[0] ?? null));
     return 0;
   }
   const [filename, sizeText, extra] = options.positional;
@@ -94,7 +95,12 @@ async function run(options: ParsedOptions): Promise<number> {
       checkProtocol(filename);
       if (!options.has('quiet')) write(formattingLine(filename, format, values));
       try {
-        await createImage(session.graph, filename, imageCreateOptions(format, withSize(values, 0)));
+        await createImage(
+          session.graph,
+          filename,
+          imageCreateOptions(format, withSize(values, 0)),
+          fileCreateOptions(values),
+        );
       } catch (error) {
         reportError(`${filename}: ${creationFailure(filename, format, error)}`);
         return 1;
@@ -117,7 +123,7 @@ function checkProtocol(filename: string): void {
 /** The create options from all sources: `-o`, `-b`, `-F` and the size. Throws `UsageError`, whose message names the image, as qemu-img's do. */
 function valuesOf(options: ParsedOptions, format: string, filename: string, size: number | undefined): CreateValues {
   try {
-    const values = parseCreateOptions(creatableFormat(format), options.all('options'));
+    const values = parseCreateOptions(creatableFormat(format), options.all('options'), filename);
     if (size !== undefined) {
       if (values.has('size')) throw new UsageError('The image size must be specified only once');
       values.set('size', String(size));

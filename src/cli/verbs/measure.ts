@@ -86,7 +86,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const texts = options.all('options');
   const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   if (asksForOptionHelp(texts)) {
-    write(optionHelp(creatableFormat(format), options.positional.length > 0));
+    write(optionHelp(creatableFormat(format), options.positional[0] ?? null));
     return 0;
   }
   const images = options.positional;
@@ -153,7 +153,7 @@ async function measureOne(
 function valuesOf(format: string, texts: readonly string[]): CreateValues {
   checkMeasurable(format);
   try {
-    return parseCreateOptions(format, texts);
+    return parseCreateOptions(format, texts, '-');
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(error.lines, error.hint, [

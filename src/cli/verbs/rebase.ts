@@ -90,6 +90,8 @@ interface Plan {
   name: string | undefined;
   format: string | undefined;
   compress: boolean;
+  /** Each write is durable when it is answered. */
+  fua: boolean;
   how: ImageArguments;
   source: ImageArguments;
   progress: ProgressKind;
@@ -110,6 +112,7 @@ async function run(options: ParsedOptions): Promise<number> {
     name: options.get('backing') || undefined,
     format: options.get('backing-format'),
     compress: options.has('compress'),
+    fua: cache.writethrough,
     how: { ...how, forceShare: false, cache, writable: true, backing: unsafe ? false : undefined },
     source: { forceShare, cache: sourceCache },
     progress: progressKind(options),
@@ -151,6 +154,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
       to: wantedName(plan),
       backing,
       compress: plan.compress,
+      fua: plan.fua,
       signal: interrupt.signal,
       onFault: ({ isRead }) => {
         side = isRead ? 'reading' : 'writing to';

@@ -26,6 +26,7 @@ import {
   type CreateValues,
   creatableDriver,
   creatableFormat,
+  fileCreateOptions,
   imageCreateOptions,
   optionHelp,
   parseCreateOptions,
@@ -144,7 +145,7 @@ interface Plan {
 async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   if (asksForOptionHelp(options.all('options'))) {
-    write(optionHelp(creatableFormat(format), options.positional.length > 1));
+    write(optionHelp(creatableFormat(format), options.positional[1] ?? null));
     return 0;
   }
   if (options.positional.length !== 2) throw new UsageError('Expecting the damaged image and the new one', true);
@@ -156,7 +157,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const made = creatableDriver(creatableFormat(format));
   const compress = options.has('compress');
   if (compress && made !== null) checkCompresses(made);
-  const values = parseCreateOptions(format, options.all('options'));
+  const values = parseCreateOptions(format, options.all('options'), target);
   if (values.has('backing_file'))
     throw new UsageError('The new image has no backing file: it gets all that can be read');
   const plan: Plan = { image, target, format, values, hints: hintsOf(options) };
@@ -183,9 +184,11 @@ async function run(options: ParsedOptions): Promise<number> {
         target,
         format,
         cache,
+        fileOptions: fileCreateOptions(values),
         create: (size) => imageCreateOptions(format, withSize(values, size)),
         open: (_, how) => openImage(session, target, { ...how, writable: true }),
         compress,
+        fua: cache.writethrough || undefined,
         speed,
         warn: quiet ? undefined : session.graph.warn,
         signal: interrupt.signal,

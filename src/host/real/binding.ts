@@ -94,6 +94,11 @@ export interface Native {
   readonly hasCiphers: boolean;
   /** The code for XTS that this processor can run, the best one last: `openssl`, `openssl-avx2`, `aes-ni`, `vaes` (native/cipher.h). */
   readonly cipherPaths: readonly string[];
+  /** See `HostFile.avoidCopies` and `setExtentSize`. 0, or -errno. */
+  setNoCow(fd: number): number;
+  setExtentSize(fd: number, bytes: number): number;
+  /** Moves the offset of the open file by `bytes`. The new offset, or -errno. */
+  moveOffset(fd: number, bytes: number): number;
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
   /** Bytes of a block device's logical sector, 1 of a file, or -errno. */
@@ -130,7 +135,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 12;
+export const INTERFACE_VERSION = 14;
 
 /** In the bundled command line: the addon, where the launcher has loaded it. */
 declare const DISKWRIGHT_ADDON: Native | undefined;

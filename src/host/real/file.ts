@@ -221,6 +221,16 @@ export class RealFile implements HostFile {
     return this.#run('seek', false, offset, 0, async () => this.#seekNow(offset));
   }
 
+  avoidCopies(): void {
+    if (this.#open) this.#engine.native.setNoCow(this.#fd);
+  }
+
+  setExtentSize(bytes: number): void {
+    if (!this.#open) throw closedError('hint', this.path);
+    const result = this.#engine.native.setExtentSize(this.#fd, bytes);
+    if (result < 0) throw errnoError(result, { operation: 'hint', path: this.path });
+  }
+
   seekSync(offset: number): SeekResult | null {
     return this.#open && isPlainOffset(offset) ? this.#seekNow(offset) : null;
   }

@@ -185,6 +185,15 @@ export class SimFile implements HostFile {
 
   writeBackEvery(): void {}
 
+  /** As a file system that takes both, and does nothing. */
+  avoidCopies(): void {
+    this.inode.hints = { ...this.inode.hints, noCow: true };
+  }
+
+  setExtentSize(bytes: number): void {
+    this.inode.hints = { ...this.inode.hints, extentBytes: bytes };
+  }
+
   /** As on the real host. */
   get movable(): boolean {
     return this.closing === undefined && !this.direct && !this.context.disk.unsupported.has('move');

@@ -327,6 +327,12 @@ export class SimHost implements Host {
     return this.disk.get(path, 'stat').current.size;
   }
 
+  /** What the file system was asked for when the file was made (`nocow`, `extent-size-hint` in bytes). */
+  hintsOf(path: string): { readonly noCow: boolean; readonly extentBytes: number } {
+    check.checkPath(path);
+    return this.disk.get(path, 'stat').hints;
+  }
+
   exists(path: string): boolean {
     check.checkPath(path);
     return this.disk.find(path, 'stat') !== undefined;

@@ -20,6 +20,8 @@ export class Inode {
   private volatile: Volatile[] = [];
   private volatileBytes = 0;
   mtimeMs = 0;
+  /** What the file system was asked for (`HostFile.avoidCopies`, `setExtentSize`); bytes. */
+  hints: { readonly noCow: boolean; readonly extentBytes: number } = { noCow: false, extentBytes: 0 };
 
   constructor(id: string, kind: FileKind, content: SparseBytes = new SparseBytes()) {
     this.id = id;

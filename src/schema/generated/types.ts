@@ -1058,7 +1058,9 @@ export interface BlockdevCreateOptionsFile {
   size: number;
   /** off, falloc or full (default: off) */
   preallocation?: PreallocMode;
-  /** extent size hint for the file system, in bytes; 0 for none */
+  /** the file system is not to copy what is written, where it would (btrfs) (default: false) */
+  nocow?: boolean;
+  /** the file system is to allocate the file's space in units of so many bytes (XFS); 0: as it likes (default: 1 MiB) */
   'extent-size-hint'?: number;
 }
 

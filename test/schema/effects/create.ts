@@ -71,11 +71,17 @@ export const create: Effects = {
   ],
   'BlockdevCreateOptionsFile.preallocation': ['takes the space', preallocates(madeFile, 'file')],
   'BlockdevCreateOptionsFile.extent-size-hint': [
-    'is refused by name',
+    'is asked of the file system; what it has no number for is refused',
     async () => {
-      const options = { driver: 'file', filename: PATH, size: SIZE, 'extent-size-hint': 1 << 20 };
-      await refusedCreate(makeBench(), options, /extent-size-hint other than 0 is not supported/);
+      expect((await madeFile()).host.hintsOf(PATH)).to.deep.equal({ noCow: false, extentBytes: 1 << 20 });
+      expect((await madeFile({ 'extent-size-hint': 4096 })).host.hintsOf(PATH).extentBytes).to.equal(4096);
+      const options = { driver: 'file', filename: PATH, size: SIZE, 'extent-size-hint': 2 ** 32 };
+      await refusedCreate(makeBench(), options, /Extent size hint is too large/);
     },
+  ],
+  'BlockdevCreateOptionsFile.nocow': [
+    'is asked of the file system',
+    async () => expect((await madeFile({ nocow: true })).host.hintsOf(PATH).noCow).to.equal(true),
   ],
   'BlockdevCreateOptionsRaw.file': [
     'is the node that is written',

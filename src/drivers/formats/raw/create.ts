@@ -19,7 +19,7 @@ export const RAW_CREATE_OPTIONS: CreateOptions = {
     },
     SIZE_OPTION,
   ],
-  summary: [['size'], ['preallocation']],
+  summary: [['size'], ['nocow'], ['preallocation']],
 };
 
 /** Checks the options of a new image; `path` is for messages. Throws `invalid-argument`, `limit`. */

@@ -1,16 +1,33 @@
 // Creates a file for an image.
 
+import type { CreateOption } from '../../../block/create-option.js';
+import type { Graph } from '../../../block/graph.js';
 import { refuseUsed } from '../../../block/identity.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { Perm } from '../../../block/types.js';
 import type { HostFile } from '../../../host/host.js';
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
-import { BlockError } from '../../../util/errors.js';
+import { BlockError, toBlockError } from '../../../util/errors.js';
+import { wordsOfErrno } from '../../../util/system-words.js';
 import { ImageLocks } from './locks.js';
 
 const CHUNK_BYTES = 1 << 20;
+/** The unit of allocation that a file system is asked for, as by QEMU. */
+const EXTENT_BYTES = 1 << 20;
+const MAX_EXTENT_BYTES = 0xffff_ffff;
 const BLOCK_BYTES = 4096;
+
+/** What a file that images are made in can be asked for besides, at a shell. */
+export const FILE_CREATE_OPTIONS: readonly CreateOption[] = [
+  {
+    name: 'extent_size_hint',
+    kind: 'size',
+    help: 'Extent size hint for the image file, 0 to disable',
+    member: 'extent-size-hint',
+  },
+  { name: 'nocow', kind: 'bool (on/off)', help: 'Turn off copy-on-write (valid only on btrfs)', member: 'nocow' },
+];
 
 /**
  * Creates `filename` with `size` bytes of zeroes; an existing file is emptied first. Rejects with `locked` where the file is in use, and leaves
@@ -21,8 +38,9 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   if (preallocation === 'metadata') {
     throw new BlockError('invalid-argument', 'Unsupported preallocation mode: metadata', { path: filename });
   }
-  if ((options['extent-size-hint'] ?? 0) !== 0) {
-    throw new BlockError('unsupported', 'extent-size-hint other than 0 is not supported', { path: filename });
+  const { nocow = false, 'extent-size-hint': extentBytes } = options;
+  if (extentBytes !== undefined && extentBytes > MAX_EXTENT_BYTES) {
+    throw new BlockError('invalid-argument', 'Extent size hint is too large', { path: filename });
   }
   const file = await graph.host.open(filename, { writable: true, create: 'keep' });
   try {
@@ -35,6 +53,8 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
     // before, and the copy would say that it went well. (QEMU empties such a file.)
     locks.set(Perm.WRITE | Perm.RESIZE, Perm.RESIZE | Perm.WRITE);
     await file.truncate(0);
+    if (nocow) file.avoidCopies();
+    hintAtExtents(graph, file, extentBytes);
     try {
       await fill(file, size, preallocation);
     } catch (error) {
@@ -43,6 +63,17 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
     }
   } finally {
     await file.close();
+  }
+}
+
+/** Only where somebody asked for it is it said that the file system cannot. */
+function hintAtExtents(graph: Graph, file: HostFile, wanted: number | undefined): void {
+  try {
+    file.setExtentSize(wanted ?? EXTENT_BYTES);
+  } catch (error) {
+    const { errno, reason } = toBlockError(error);
+    const words = (errno === undefined ? undefined : wordsOfErrno(errno)) ?? reason;
+    if (wanted !== undefined && wanted > 0) graph.warn(`warning: Failed to set extent size hint: ${words}`);
   }
 }
 

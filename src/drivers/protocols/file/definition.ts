@@ -10,7 +10,7 @@ import type { BlockdevOptions } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
-import { createFile } from './create.js';
+import { createFile, FILE_CREATE_OPTIONS } from './create.js';
 import { type FileDriver, FileNode } from './driver.js';
 import { openOrReadOnly } from './host-file.js';
 
@@ -131,6 +131,7 @@ export const fileDriver: DriverDefinition<'file'> = {
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
   create: createFile,
+  storageOptions: FILE_CREATE_OPTIONS,
 };
 
 export const hostDeviceDriver: DriverDefinition<'host_device'> = {
