@@ -24,7 +24,7 @@ const CASES: readonly (readonly [typed: string, offered: string | RegExp])[] = [
   ['info --output =', 'human json'],
   ['info --output js', 'json'],
   ['convert --sal', '--salvage'],
-  ['convert -t w', 'writeback'],
+  ['convert -t w', 'writeback writethrough'],
   ['convert -T w', 'writeback writethrough'],
   ['check -r ', 'all leaks'],
   ['convert --progress = ', 'bar json none'],
