@@ -99,6 +99,11 @@ describe('imports', () => {
     expect(found).to.deep.equal([]);
   });
 
+  it('are no calls where node brings the module: in compiled code from the cache, node has no loader for those', () => {
+    const call = /await import\(['"]node:/;
+    expect(sources().filter((file) => call.test(readFileSync(join(SRC, file), 'utf8')))).to.deep.equal([]);
+  });
+
   it('go in no circle inside block/, but the one that docs/architecture.md names', () => {
     const page = readFileSync(fileURLToPath(new URL('../docs/architecture.md', import.meta.url)), 'utf8');
     const section = page.split('\n## ').find((text) => text.startsWith('A circle'));

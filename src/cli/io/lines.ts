@@ -11,13 +11,17 @@ export interface Lines {
   close(): void;
 }
 
-/** The lines of standard input. `interrupted`: Ctrl-C was typed. */
-export async function standardLines(interrupted: () => void): Promise<Lines> {
-  return process.stdin.isTTY ? terminalLines(interrupted) : pipedLines();
+/**
+ * The lines of standard input. `interrupted`: Ctrl-C was typed. Where standard output is no terminal, lines are edited by the system's means: what is printed
+ * goes to a program or a file, which must get no control characters.
+ */
+export function standardLines(interrupted: () => void): Lines {
+  return process.stdin.isTTY && process.stdout.isTTY ? terminalLines(interrupted) : pipedLines();
 }
 
-async function terminalLines(interrupted: () => void): Promise<Lines> {
-  const { createInterface } = await import('node:readline');
+function terminalLines(interrupted: () => void): Lines {
+  // Not by `import()`: in compiled code from the cache, node has no loader for it.
+  const { createInterface } = process.getBuiltinModule('node:readline');
   const names = COMMANDS.map(({ name }) => name);
   const reader = createInterface({
     input: process.stdin,
@@ -25,19 +29,23 @@ async function terminalLines(interrupted: () => void): Promise<Lines> {
     terminal: true,
     historySize: 1000,
     removeHistoryDuplicates: true,
-    completer: (line: string) => [names.filter((name) => name.startsWith(line)), line],
+    completer: (line: string) => [names.filter((name) => name.startsWith(line)).map((name) => `${name} `), line],
   });
   let ended = false;
   let answer: ((line: string | null) => void) | null = null;
   const give = (line: string | null): void => {
     const to = answer;
     answer = null;
+    // While a command runs the terminal is as usual: Ctrl-C is a signal, and a program that ends at once leaves nothing to be mended.
+    process.stdin.setRawMode(false);
     to?.(line);
   };
   const typedAhead: string[] = [];
   reader.on('line', (line) => (answer === null ? typedAhead.push(line) : give(line)));
   reader.on('close', () => {
     ended = true;
+    // The prompt has a line of its own, also where it gets no answer (Ctrl-D, Ctrl-C).
+    if (answer !== null) write('\n');
     give(null);
   });
   reader.on('SIGINT', interrupted);
@@ -48,6 +56,7 @@ async function terminalLines(interrupted: () => void): Promise<Lines> {
       if (ended) return Promise.resolve(null);
       return new Promise((resolve) => {
         answer = resolve;
+        process.stdin.setRawMode(true);
         reader.setPrompt(prompt());
         reader.prompt();
       });

@@ -74,7 +74,7 @@ class Program implements IoState {
       if (commands.length > 0) await this.#runAll(listed(commands));
       else {
         const { standardLines } = await import('./lines.js');
-        await this.#runAll(await standardLines(this.#stop));
+        await this.#runAll(standardLines(this.#stop));
       }
     } finally {
       this.#ended = true;
