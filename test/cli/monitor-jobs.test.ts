@@ -101,7 +101,9 @@ for (const [name, ours] of [
       expect(jobs('set-speed', 'm', '1G').code).to.equal(0);
       await status('m', 'ready');
       expect(jobs().stdout).to.match(/^m {2}mirror {2}ready .*100%/);
-      expect(jobs('complete', 'm').code).to.equal(0);
+      const { code, stdout } = jobs('--follow', 'complete', 'm');
+      expect(code).to.equal(0);
+      expect(stdout.split('\n')).to.include.members(['m  waiting', 'm  concluded']);
       await status('m', 'null');
     });
 
@@ -239,7 +241,7 @@ describe('diskwright jobs: execute', () => {
         [['execute', 'stop', '[]'], `the arguments of the command must be a JSON object: '{"device": "disk"}'`],
         [['execute', 'stop', '{}', '{}'], 'too many words for execute: the arguments are one JSON object'],
         [['execute', 'stop', '--force'], '--force is for cancel only'],
-        [['execute', 'stop', '--json'], '--follow and --json are for the list of jobs, and --follow for execute'],
+        [['execute', 'stop', '--json'], '--json is for lists of jobs: use --follow with it'],
       ] as const) {
         const { code, stderr } = shop.ours('jobs', '-m', 'm', ...words);
         expect({ code, said: stderr.split('\n')[0] }).to.deep.equal({ code: 1, said: `diskwright: ${message}` });
@@ -345,7 +347,7 @@ describe('diskwright jobs: command line', () => {
     [['-m', 'm', 'set-speed', 'x', 'fast'], /Invalid rate limit specified/],
     [['-m', 'm', 'pause', 'x', '--force'], /--force is for cancel only/],
     [['-m', 'm', '--force'], /--force is for cancel only/],
-    [['-m', 'm', '--json', 'pause', 'x'], /--follow and --json are for the list of jobs/],
+    [['-m', 'm', '--json', 'pause', 'x'], /--json is for lists of jobs: use --follow with it/],
   ];
   for (const [words, said] of CASES) {
     it(`refuses: jobs ${words.join(' ')}`, () => {

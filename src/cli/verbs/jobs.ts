@@ -24,8 +24,9 @@ export const verb: Verb = {
     'of QEMU. Each has a line: id, type, state, a bar, the rate and the remaining time.\n\n' +
     'With a verb it steers one job: pause ID, resume ID, cancel ID, complete ID, finalize ID, dismiss ID, or set-speed ID BYTES (a second; 0: no ' +
     'limit). The verbs are those of QMP; they end as soon as the process has taken them.\n\n' +
-    'execute sends a command of QMP, with its arguments as a JSON object, and prints what it returns, if that is anything. With --follow the jobs are ' +
-    'shown from then on until all have ended: so a script starts a job, waits for it, and sees in the exit code how it went.\n\n' +
+    'execute sends a command of QMP, with its arguments as a JSON object, and prints what it returns, if that is anything.\n\n' +
+    'With --follow, a verb or execute is sent first, and then the jobs are shown until all have ended: so a script starts a job, waits for it, and sees in ' +
+    'the exit code how it went.\n\n' +
     'A monitor of QEMU has one client at a time: while another program is connected to it, this command gives up after 10 seconds.',
   options: [
     {
@@ -62,6 +63,7 @@ export const verb: Verb = {
   examples: [
     ['diskwright jobs -m qmp.sock', 'all jobs, once'],
     ['diskwright jobs -m qmp.sock --follow', 'watches them until all have ended'],
+    ['diskwright jobs -m qmp.sock --follow complete m', 'lets a mirror switch over, and waits until it has'],
     ['diskwright jobs -m qmp.sock set-speed m 50M', 'limits the job m to 50 MiB a second'],
     [
       `diskwright jobs -m qmp.sock --follow execute drive-backup '{"job-id": "b", "device": "disk", "target": "copy.qcow2", "sync": "full"}'`,
@@ -78,10 +80,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const address = monitorAddress(text);
   const [follow, json, force] = ['follow', 'json', 'force'].map((key) => options.has(key));
   const order = options.positional.length === 0 ? null : jobOrder(options.positional, force);
-  const isCommand = options.positional[0] === 'execute';
-  if (order !== null && (json || follow) && !(isCommand && follow)) {
-    throw new UsageError('--follow and --json are for the list of jobs, and --follow for execute');
-  }
+  if (order !== null && json && !follow) throw new UsageError('--json is for lists of jobs: use --follow with it');
   if (order === null && force) throw new UsageError('--force is for cancel only');
   return withSession([], async ({ host }) => {
     const { connectClient } = await import('../../qmp/client/connect.js');
