@@ -139,13 +139,12 @@ for (const [name, ours] of [
 
     it('starts a job and follows it to its end, whose outcome is the exit code', () => {
       const start = (more: Json): Outcome => {
-        const words = { 'job-id': 'k', device: 'a', target: 'b', sync: 'full', ...more };
-        return jobs('--follow', 'execute', 'blockdev-backup', JSON.stringify(words));
+        return jobs('--follow', 'execute', 'block-stream', JSON.stringify({ 'job-id': 'k', device: 'a', ...more }));
       };
       const { code, stdout, stderr } = start({});
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
       expect(stdout.split('\n')).to.include.members(['k  created', 'k  running', 'k  concluded']);
-      expect(start({ target: 'x' })).to.include({ code: 1, stdout: '' });
+      expect(start({ device: 'x' })).to.include({ code: 1, stdout: '' });
     });
 
     it("gives the monitor's own words for what is refused", () => {
