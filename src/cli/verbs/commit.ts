@@ -19,7 +19,12 @@ export const verb: Verb = {
     'With -b, the data of FILENAME and of all images between it and BASE is written into BASE. The images between them are invalid ' +
     'afterwards, and FILENAME is not emptied.',
   options: [
-    { key: 'base', short: 'b', argument: 'BASE', help: 'Image of the backing chain that is written to. Implies -d.' },
+    {
+      key: 'base',
+      short: 'b',
+      argument: 'BASE',
+      help: 'Image of the backing chain that is written to. A relative name counts from the folder of the image above it, as in its header. Implies -d.',
+    },
     { key: 'drop', short: 'd', help: 'Do not empty FILENAME: it is going to be deleted.' },
     cacheOption('writeback'),
     ...JOB_OPTIONS,

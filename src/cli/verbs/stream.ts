@@ -22,12 +22,17 @@ export const verb: Verb = {
     'With --base, the data of the images between FILENAME and that image is copied, and that image is the backing file of FILENAME afterwards.',
   peer: 'QMP',
   options: [
-    { key: 'base', long: 'base', argument: 'FILE', help: 'The image that stays as backing file. Default: none.' },
+    {
+      key: 'base',
+      long: 'base',
+      argument: 'FILE',
+      help: 'The image that stays as backing file. A relative name counts from the folder of the image above it, as in its header. Default: none.',
+    },
     {
       key: 'bottom',
       long: 'bottom',
       argument: 'FILE',
-      help: 'The lowest image that is copied; the image below it stays as backing file. Excludes --base.',
+      help: 'The lowest image that is copied; the image below it stays as backing file. Named as for --base, which it excludes.',
     },
     {
       key: 'backing-file',
