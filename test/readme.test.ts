@@ -2,6 +2,8 @@
 // empty folder; those of docs/nbd.md follow one another.
 
 import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from './support/cli.js';
 import { examplesOf, runExample } from './support/examples.js';
@@ -33,6 +35,25 @@ describe('README', function () {
   it('has examples of both the library and the command line', () => {
     expect(examplesOf('README.md', 'js', 'Library')).to.have.lengthOf.at.least(5);
     expect(examplesOf('README.md', 'sh', 'Command line')).to.have.lengthOf.at.least(1);
+  });
+
+  it('has links to what is there', () => {
+    const text = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link]) => link);
+    expect(links).to.include('docs/session.svg');
+    expect(links.filter((link) => !existsSync(new URL(`../${link}`, import.meta.url)))).to.deep.equal([]);
+  });
+
+  it('shows a session as it is today: `node scripts/record-session.mjs` draws it', async function () {
+    if (spawnSync('script', ['--version']).error !== undefined) this.skip();
+    await cliBundle();
+    const program = fileURLToPath(new URL('../scripts/record-session.mjs', import.meta.url));
+    const { status, stderr } = spawnSync(process.execPath, [program, shop.path('now.svg')], { encoding: 'utf8' });
+    expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+    const drawn = readFileSync(new URL('../docs/session.svg', import.meta.url), 'utf8');
+    // On a machine that is busy the rate may stay below the limit.
+    const steady = (text: string): string => text.replace(/[\d.]+ [KM]iB\/s {2}\d:\d\d/, 'RATE');
+    expect(steady(readFileSync(shop.path('now.svg'), 'utf8'))).to.equal(steady(drawn));
   });
 
   for (const [page, section] of [['README.md', 'Library'], ['docs/library.md'], ['docs/jobs.md']]) {

@@ -1,5 +1,6 @@
 // The end, by a signal, of a command whose every step leaves a valid image: it ends at once, as by a power cut, after it has said in what state the files are.
 
+import { stopEarlyEnd } from './early-end.js';
 import { EndingSignals } from './ending-signals.js';
 import { reportError } from './output.js';
 
@@ -13,6 +14,7 @@ export class BreakOff {
    */
   constructor(state: string, end: (exitCode: number) => void, afterMs = 0) {
     const listen = (): void => {
+      stopEarlyEnd();
       const signals = new EndingSignals(() => {
         end(signals.exitCode);
         reportError(`Interrupted. ${state}`);

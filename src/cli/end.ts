@@ -1,6 +1,7 @@
 // The end of a server: by `now`, or by a signal (`ending-signals.ts`). Until then the process stays, also where nothing else keeps it: a daemon whose
 // monitor was at an input that has ended.
 
+import { stopEarlyEnd } from './early-end.js';
 import { EndingSignals } from './ending-signals.js';
 
 /** The longest time of a timer. */
@@ -15,6 +16,7 @@ export class End {
   readonly #signals = new EndingSignals(() => this.now());
 
   constructor() {
+    stopEarlyEnd();
     this.reached = new Promise((resolve) => {
       this.#resolve = resolve;
     });

@@ -10,6 +10,7 @@ import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { ImageOpener } from '../workspace/open.js';
+import { beginEarlyEnd, endEarly, stopEarlyEnd } from './early-end.js';
 import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
@@ -62,6 +63,7 @@ export async function withSession<T>(
     import('../drivers/index.js'),
   ]);
   registerDrivers();
+  if (!options.waits) beginEarlyEnd();
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
     const graph = new Graph(host, await graphOptions());
@@ -82,6 +84,7 @@ export async function withSession<T>(
     for (const step of afterClose) step();
     return result;
   } finally {
+    stopEarlyEnd();
     await host.close();
     if (options.waits) allIsClosed();
   }
@@ -209,15 +212,27 @@ export function reasonWithFile(error: BlockError): string {
 export class Interrupt {
   readonly signal: AbortSignal;
   readonly #signals: EndingSignals;
+  #opening: boolean;
 
-  /** `graph`: the graph whose stalled requests are aborted. */
-  constructor({ graph }: Session) {
+  /**
+   * `graph`: the graph whose stalled requests are aborted. `opening`: images are still being opened, and a signal ends the command at once, until `opened` is
+   * called.
+   */
+  constructor({ graph }: Session, opening = false) {
+    this.#opening = opening;
+    stopEarlyEnd();
     const controller = new AbortController();
     this.signal = controller.signal;
     this.#signals = new EndingSignals(() => {
+      if (this.#opening) endEarly(this.exitCode);
       graph.abortStalled();
       controller.abort();
     });
+  }
+
+  /** The images are open: from now on a signal ends the command in order. */
+  opened(): void {
+    this.#opening = false;
   }
 
   /** The exit code of a command that was interrupted. */

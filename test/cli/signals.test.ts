@@ -1,7 +1,9 @@
 // What signals do to commands and servers: none of node's own answers is left.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from '../support/cli.js';
 
@@ -100,6 +102,41 @@ describe('signals', () => {
       running.child.kill('SIGINT');
       expect(await running.ended, running.said).to.deep.equal({ code: 130, signal: null });
       expect(running.said).to.match(/Cancelled\. .*incomplete: delete it or start again/);
+    });
+  }
+
+  for (const words of [
+    ['convert', '-O', 'raw'],
+    ['compare', 'source'],
+    ['backup', '--target=target'],
+    ['stream'],
+    ['salvage'],
+    ['bench', '-c', '1'],
+    ['io', '-c', 'length'],
+    ['nbd', '--list'],
+  ]) {
+    it(`SIGINT ends ${words[0]} with one sentence while its image is being opened`, async () => {
+      const path = shop.path('silent.sock');
+      const came = new EventEmitter();
+      const server = createServer((socket) => {
+        socket.on('error', () => undefined);
+        came.emit('client');
+      });
+      await once(server.listen(path), 'listening');
+      try {
+        const client = once(came, 'client');
+        const where = words[0] === 'nbd' ? ['-k', path] : [`nbd+unix:///?socket=${path}`];
+        const end = words[0] === 'convert' || words[0] === 'salvage' ? ['target'] : [];
+        const running = ours(...words, ...where, ...end);
+        await client;
+        running.child.kill('SIGINT');
+        expect(await running.ended, running.said).to.deep.equal({ code: 130, signal: null });
+        expect(running.said).to.match(/^diskwright: .*[^\n]\n$/);
+        expect(existsSync(shop.path('target'))).to.equal(false);
+      } finally {
+        server.close();
+        shop.must('rm', '-f', path);
+      }
     });
   }
 

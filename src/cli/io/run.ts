@@ -27,7 +27,7 @@ const LONG_MS = 2 ** 31 - 1;
 
 /** Resolves with the exit code, when the image is closed. Rejects where that fails. */
 export async function runIo(session: Session, plan: IoPlan): Promise<number> {
-  const interrupt = new Interrupt(session);
+  const interrupt = new Interrupt(session, plan.image !== null);
   // A request that a break point holds up does not keep the process alive by itself.
   const stay = setInterval(() => undefined, LONG_MS);
   const program = new Program(session, plan, interrupt);
@@ -71,6 +71,7 @@ class Program implements IoState {
     const { image, commands } = this.#plan;
     try {
       if (image !== null && !(await this.open(image))) return 1;
+      this.#interrupt.opened();
       if (commands.length > 0) await this.#runAll(listed(commands));
       else {
         const { standardLines } = await import('./lines.js');

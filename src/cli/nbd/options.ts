@@ -166,7 +166,7 @@ const GENERAL: readonly OptionSpec[] = [
     key: 'verbose',
     short: 'v',
     long: 'verbose',
-    help: 'Print the address, and a line for each client that connects or disconnects. With --fork, messages continue in the background.',
+    help: 'Print the address, and a line for each client that connects or disconnects, as is done on a terminal. With --fork, messages continue in the background.',
   },
   { key: 'version', short: 'V', long: 'version', help: 'Show the version, the I/O engine and the codecs, and exit.' },
   HELP,

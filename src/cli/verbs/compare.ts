@@ -110,7 +110,7 @@ async function compare(
   images: ImageArguments,
   how: { strict: boolean; quiet: boolean; kind: ProgressKind },
 ): Promise<number> {
-  const interrupt = new Interrupt(session);
+  const interrupt = new Interrupt(session, true);
   // Nothing is shown before both images are open.
   let view: ProgressView | null = null;
   let started = 0;
@@ -123,6 +123,7 @@ async function compare(
   };
   const watch: CompareWatch = {
     onOpen: (total) => {
+      interrupt.opened();
       started = session.host.clock.now();
       view = openProgress(how.kind);
       view.update({ current: 0, total });

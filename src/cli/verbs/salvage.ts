@@ -166,7 +166,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const sourceCache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
   return withSession(options.all('object'), async (session) => {
     const { clock } = session.host;
-    const interrupt = new Interrupt(session);
+    const interrupt = new Interrupt(session, true);
     let stage = 'survey' as SalvageStage;
     let copyStartedMs = 0;
     let view: ProgressView | null = null;
@@ -179,8 +179,12 @@ async function run(options: ParsedOptions): Promise<number> {
         image,
         how: { ...imageArguments(options), cache: sourceCache, backing: !options.has('no-backing') },
         hints: plan.hints,
-        openDamaged: (_, how) =>
-          openImage(session, image, { ...how, imageOpts: options.has('image-opts'), purpose: 'copy' }),
+        openDamaged: async (_, how) => {
+          const imageOpts = options.has('image-opts');
+          const damaged = await openImage(session, image, { ...how, imageOpts, purpose: 'copy' });
+          interrupt.opened();
+          return damaged;
+        },
         target,
         format,
         cache,

@@ -1,0 +1,31 @@
+// A signal that ends a command while its images are still being opened, which takes long where a server does not answer or a key is derived:
+//
+//   session --early end--> [images are opened] --> Interrupt, End: signals are theirs
+//
+// A command that has the system's calls done on the main thread has none of this: it could not hear of the signal, so the system ends it.
+
+import { EndingSignals } from './ending-signals.js';
+import { reportError } from './output.js';
+import { failProgress } from './progress.js';
+
+let early: EndingSignals | null = null;
+
+/** From now on a signal ends the command with one sentence and its exit code, unless somebody listens to signals already. */
+export function beginEarlyEnd(): void {
+  if (early !== null || process.listenerCount('SIGINT') > 0) return;
+  const signals = new EndingSignals(() => endEarly(signals.exitCode));
+  early = signals;
+}
+
+/** Ends the command at once, as by a signal that comes while images are being opened. */
+export function endEarly(exitCode: number): never {
+  reportError('Interrupted before the work began.');
+  failProgress();
+  process.exit(exitCode);
+}
+
+/** Signals are somebody else's from now on, or the system's. */
+export function stopEarlyEnd(): void {
+  early?.stop();
+  early = null;
+}
