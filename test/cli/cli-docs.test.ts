@@ -20,7 +20,7 @@ describe(PAGE, () => {
 
   for (const section of SECTIONS) {
     it(`shows what is printed: ${section}`, async function () {
-      this.timeout(30_000);
+      this.timeout(90_000);
       const sessions = examplesOf(PAGE, 'console', section);
       expect(sessions).to.have.lengthOf.above(0);
       const shop = await Workshop.open();
