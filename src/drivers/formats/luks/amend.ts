@@ -1,10 +1,12 @@
 // Key slots are filled and erased in an open image. All that can be refused is refused by `planSlots`; only the change that it returns touches the image.
 //
-//   fill    material of the slot, and its fields (still inactive)  -> flush ->  the slot is marked active    -> flush
-//   erase   random bytes over the material                        -> flush ->  the slot is marked inactive  -> flush
+//   fill     material of the slot, and its fields (still inactive)  -> flush ->  the slot is marked active    -> flush
+//   erase    random bytes over the material                        -> flush ->  the slot is marked inactive  -> flush
+//   replace  fill a free slot with the new password, fill the slot, erase the free one
 //
 // The mark is in one sector, which is never torn: after power loss the other slots open as before, and this one opens, or does not. What was erased in part is
-// lost, as it was meant to be.
+// lost, as it was meant to be. While an active slot is replaced, its old password or the new one opens the image, also where it is the only one. (Where none of the
+// eight is free, the seven others open it.)
 
 import type { KeySlotChange } from '../../../block/abilities.js';
 import type { CreateOption } from '../../../block/create-option.js';
@@ -134,10 +136,27 @@ async function planFill(
   try {
     const iterations = await calibrate(ciphers, algorithms.hash, key.length, time);
     const material = await fillSlot(context, slot, key, password, iterations);
-    return () => fill(context, place, index, slot, material);
+    return () => (slots[index].active ? replace : fill)(context, place, index, slot, material);
   } finally {
     ciphers.forget(key);
   }
+}
+
+/** Fills a slot that is active. Nothing in a slot depends on which one it is, but the place of its material. */
+async function replace(
+  context: SlotContext,
+  place: SlotPlace,
+  index: number,
+  slot: KeySlot,
+  material: Uint8Array,
+): Promise<void> {
+  const { slots } = context.header;
+  const free = slots.findIndex(({ active }) => !active);
+  if (free < 0) return fill(context, place, index, slot, material);
+  const { materialOffset } = slots[free];
+  await fill(context, place, free, { ...slot, materialOffset }, material);
+  await fill(context, place, index, slot, material);
+  await erase(context, place, [free]);
 }
 
 async function fill(
