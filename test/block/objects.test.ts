@@ -1,6 +1,6 @@
 // Secrets, credentials and lists of who may come in: made from text or options, found by id.
 
-import { createCipheriv } from 'node:crypto';
+import { createCipheriv, generateKeyPairSync } from 'node:crypto';
 import { expect } from 'chai';
 import { matchesGlob } from '../../src/block/objects/authz.js';
 import { UserObjects } from '../../src/block/objects/index.js';
@@ -17,7 +17,8 @@ function hostWith(files: Record<string, string>): Host {
     if (text === undefined) throw new BlockError('not-found', `${path}: ENOENT`, { path, errno: 'ENOENT' });
     return new TextEncoder().encode(text);
   };
-  return { readSmall } as unknown as Host;
+  const ciphers = { secret: (bytes: number) => new Uint8Array(bytes), forget: (secret: Uint8Array) => secret.fill(0) };
+  return { readSmall, ciphers } as unknown as Host;
 }
 
 async function failure(promise: Promise<unknown>): Promise<BlockError> {
@@ -137,6 +138,43 @@ describe('objects', () => {
     expect(() => objects.authorizer('t')).to.throw('is not an authorization object');
   });
 
+  it('decrypt a key when they are made, and keep no password', async () => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const encryption = { format: 'pem', cipher: 'aes-256-cbc', passphrase: 'right' } as const;
+    const plain = privateKey.export({ type: 'pkcs8', format: 'pem' });
+    const keys = {
+      plain,
+      pkcs8: privateKey.export({ type: 'pkcs8', ...encryption }),
+      older: privateKey.export({ type: 'sec1', ...encryption }),
+    };
+    const files = Object.entries(keys).flatMap(([name, key]) => [
+      [`/${name}/ca-cert.pem`, PEM],
+      [`/${name}/server-cert.pem`, PEM],
+      [`/${name}/server-key.pem`, key.toString()],
+    ]);
+    const host = hostWith(Object.fromEntries(files));
+    const forgotten: Uint8Array[] = [];
+    host.ciphers.forget = (secret) => forgotten.push(secret.fill(0));
+    const objects = new UserObjects(host);
+    await objects.add('secret,id=right,data=right');
+    await objects.add('secret,id=wrong,data=wrong');
+    for (const name of ['plain', 'pkcs8', 'older']) {
+      const creds = `tls-creds-x509,endpoint=server,dir=/${name}`;
+      await objects.add(`${creds},id=${name},passwordid=right`);
+      const settings = objects.tls(name, 'server');
+      expect(text(settings.key), name).to.equal(plain);
+      expect(settings.passphrase, name).to.equal(undefined);
+      if (name === 'plain') continue;
+      for (const other of [',passwordid=wrong', '']) {
+        const error = await failure(objects.add(`${creds},id=other${other}`));
+        expect(error.code).to.equal('invalid-argument');
+        const both = `certificate '/${name}/server-cert.pem' & key '/${name}/server-key.pem'`;
+        expect(error.message).to.equal(`Cannot load ${both}: Decryption has failed.`);
+      }
+    }
+    expect(forgotten, 'the copies of passwords').to.have.length(5);
+  });
+
   it('read certificates as their side needs them', async () => {
     const names = ['ca-cert', 'ca-crl', 'server-cert', 'server-key', 'client-cert', 'client-key'];
     const files = Object.fromEntries(names.map((name) => [`/d/${name}.pem`, `${PEM}${name}`]));
@@ -146,7 +184,7 @@ describe('objects', () => {
     await objects.add('tls-creds-x509,id=client,dir=/d');
     await objects.add('tls-creds-x509,id=ca,dir=/only-ca');
     const server = objects.tls('server', 'server');
-    expect(server).to.include({ kind: 'x509', verifyPeer: false, passphrase: 'pass' });
+    expect(server).to.include({ kind: 'x509', verifyPeer: false });
     expect([server.ca, server.crl, server.cert, server.key].map((file) => text(file).slice(PEM.length))).to.deep.equal([
       'ca-cert',
       'ca-crl',

@@ -154,8 +154,12 @@ export class UserObjects {
         return { kind: 'secret', secret: await readSecret(this.#host, options, (key) => this.secret(key)) };
       case 'tls-creds-x509': {
         const { passwordid } = options;
-        const password = passwordid === undefined ? undefined : this.secret(passwordid).slice();
-        return { kind: 'tls', settings: await readX509Credentials(this.#host, options, password) };
+        const password = passwordid === undefined ? undefined : this.copySecret(passwordid);
+        try {
+          return { kind: 'tls', settings: await readX509Credentials(this.#host, options, password) };
+        } finally {
+          if (password !== undefined) this.#host.ciphers.forget(password);
+        }
       }
       case 'tls-creds-psk':
         return { kind: 'tls', settings: await readPskCredentials(this.#host, options) };

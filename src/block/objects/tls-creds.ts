@@ -6,13 +6,14 @@
 
 import type { Host } from '../../host/host.js';
 import type { TlsSettings } from '../../host/net.js';
+import { decryptKey, isEncryptedKey } from '../../host/private-key.js';
 import type { TlsCredsPskProperties, TlsCredsX509Properties } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 
 const MAX_FILE_BYTES = 1 << 20;
 const DEFAULT_USERNAME = 'qemu';
 
-/** Rejects with `invalid-argument`, `not-found`, `permission`, `limit`. */
+/** `password`: of this side's key; it is not kept. Rejects with `invalid-argument`, `not-found`, `permission`, `limit`. */
 export async function readX509Credentials(
   host: Host,
   { dir, endpoint: side = 'client', 'verify-peer': verifyPeer = true }: TlsCredsX509Properties,
@@ -43,8 +44,21 @@ export async function readX509Credentials(
       );
     }
   }
-  if (password !== undefined) settings.passphrase = new TextDecoder().decode(password);
+  const { key } = settings;
+  if (key !== undefined && isEncryptedKey(key)) settings.key = openKey(key, password, `${folder}/${side}`);
   return settings;
+}
+
+/** Throws `invalid-argument`. `names`: of certificate and key, as far as they are the same. */
+function openKey(key: Uint8Array, password: Uint8Array | undefined, names: string): Uint8Array {
+  const path = `${names}-key.pem`;
+  const message = `Cannot load certificate '${names}-cert.pem' & key '${path}': Decryption has failed.`;
+  if (password === undefined) throw invalid(message, path);
+  try {
+    return decryptKey(key, password);
+  } catch (cause) {
+    throw new BlockError('invalid-argument', message, { path, cause });
+  }
 }
 
 /** Rejects with `invalid-argument`, `not-found`, `permission`, `limit`. */
