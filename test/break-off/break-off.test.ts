@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Random } from '../../src/host/sim/index.js';
-import { type Bitmap, type ImageName, openRealHost, Workspace } from '../../src/index.js';
+import { type Bitmap, type Image, type ImageName, openRealHost, Workspace } from '../../src/index.js';
 import { cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { DAY, repeats, seedOf, timeLimit } from '../support/sample.js';
-import { OPERATIONS, type Operation, SECRET } from './operations.js';
+import { OPERATIONS, type Operation, SECRETS } from './operations.js';
 
 const SOURCE = fileURLToPath(new URL('./break-off.c', import.meta.url));
 const KINDS = ['eio', 'enospc', 'short', 'kill'] as const;
@@ -51,7 +51,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     execFileSync('cc', ['-O1', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl']);
     bundle = await cliBundle();
     workspace = new Workspace(await openRealHost());
-    await workspace.addObject(SECRET);
+    for (const secret of SECRETS) await workspace.addObject(secret);
   });
   after(async () => {
     await workspace?.close();
@@ -89,7 +89,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
   }
 
   async function stateOf(path: string, operation: Operation): Promise<State> {
-    const image = await workspace.open(imageAt(path, operation), { readOnly: true });
+    const image = await openAt(path, operation);
     try {
       const bitmaps = new Map(image.bitmaps.map((bitmap) => [bitmap.name, stateOfBitmap(bitmap)]));
       return { content: await image.read(0, image.size), bitmaps };
@@ -98,8 +98,23 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     }
   }
 
+  async function openAt(path: string, operation: Operation): Promise<Image> {
+    const ways = waysTo(path, operation);
+    for (const [at, way] of ways.entries()) {
+      try {
+        return await workspace.open(way, { readOnly: true });
+      } catch (error) {
+        if (at === ways.length - 1) throw error;
+      }
+    }
+    throw new Error('no way');
+  }
+
   async function faultsOf(path: string, operation: Operation): Promise<string[]> {
-    const { findings } = await workspace.check(imageAt(path, operation));
+    const [image] = waysTo(path, operation);
+    // Nobody checks a LUKS image; it is opened and read.
+    if ((image as { driver: string }).driver !== 'qcow2') return [];
+    const { findings } = await workspace.check(image);
     return findings.filter(({ severity }) => severity !== 'leak').map((finding) => JSON.stringify(finding));
   }
 
@@ -191,9 +206,8 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
   }
 });
 
-function imageAt(filename: string, { encrypted }: Operation): ImageName {
-  const encrypt = { format: 'luks', 'key-secret': 's' } as const;
-  return { driver: 'qcow2', file: { driver: 'file', filename }, ...(encrypted && { encrypt }) };
+function waysTo(filename: string, { ways }: Operation): ImageName[] {
+  return ways?.(filename) ?? [{ driver: 'qcow2', file: { driver: 'file', filename } }];
 }
 
 /** What may be dirty of a bitmap, and whether it records; `IN_USE` where it is marked, so that nobody believes it. */

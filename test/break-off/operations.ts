@@ -1,7 +1,9 @@
 // The operations that are broken off, each with what its files must read as afterwards.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { ImageName } from '../../src/index.js';
 
 export interface Operation {
   name: string;
@@ -13,15 +15,15 @@ export interface Operation {
   images: readonly string[];
   /** What the operation makes: where it succeeds, this reads as after; else it may be anything. */
   made?: string;
-  /** Its images are encrypted, with the password of `SECRET`. */
-  encrypted?: true;
+  /** How an image is opened, by the first of these that can: a qcow2 image that is not encrypted, unless told otherwise. */
+  ways?(filename: string): ImageName[];
   /** Of an image that is damaged before: after a failure it is repaired again, and reads as after then. */
   repairs?: true;
 }
 
-/** `--object` of what opens the encrypted images. */
-export const SECRET = 'secret,id=s,data=one';
-const OTHER_SECRET = 'secret,id=t,data=two';
+/** `--object` of what opens the encrypted images, and of another password. */
+export const SECRETS = ['secret,id=s,data=one', 'secret,id=t,data=two'] as const;
+const [SECRET, OTHER_SECRET] = SECRETS;
 
 function tool(folder: string, program: string, ...words: string[]): void {
   execFileSync(program, words, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -119,18 +121,58 @@ function withDataFile(folder: string): void {
   tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '64k', 'disk', 'two');
 }
 
-const ENCRYPTED = 'driver=qcow2,encrypt.format=luks,encrypt.key-secret=s,file.filename=disk';
-
-function encrypted(folder: string, more = ''): void {
-  const options = `cluster_size=16k,encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10${more}`;
-  const create = ['create', '-q', '--object', SECRET, '-f', 'qcow2', '-o', options, 'disk', '4M'];
+/** Makes the encrypted image `disk`, with some data. `image`: its name for options. */
+function makeEncrypted(folder: string, format: 'qcow2' | 'luks', options: string, image: string): void {
+  const create = ['create', '-q', '--object', SECRET, '-f', format, '-o', options, 'disk', '4M'];
   // On a loaded machine qemu-img 7.2 may fail to measure how fast it is: "Unable to get accurate CPU usage".
   for (let tries = 1; spawnSync('qemu-img', create, { cwd: folder }).status !== 0; tries++) {
     if (tries === 10) tool(folder, 'qemu-img', ...create);
   }
   const commands = WRITES.flatMap((command) => ['-c', command]);
-  tool(folder, 'qemu-io', '--object', SECRET, ...commands, '--image-opts', ENCRYPTED);
+  tool(folder, 'qemu-io', '--object', SECRET, ...commands, '--image-opts', image);
 }
+
+const ENCRYPTED = 'driver=qcow2,encrypt.format=luks,encrypt.key-secret=s,file.filename=disk';
+
+function encrypted(folder: string, more = ''): void {
+  const options = `cluster_size=16k,encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10${more}`;
+  makeEncrypted(folder, 'qcow2', options, ENCRYPTED);
+}
+
+function encryptedWays(filename: string): ImageName[] {
+  return [{ driver: 'qcow2', file: { driver: 'file', filename }, encrypt: { format: 'luks', 'key-secret': 's' } }];
+}
+
+const LUKS = 'driver=luks,key-secret=s,file.filename=disk';
+
+function luks(folder: string): void {
+  makeEncrypted(folder, 'luks', 'key-secret=s,iter-time=10', LUKS);
+}
+
+/** By the old password, or by the new one. */
+function luksWays(filename: string): ImageName[] {
+  return ['s', 't'].map((key) => ({ driver: 'luks', 'key-secret': key, file: { driver: 'file', filename } }));
+}
+
+const DETACHED = `${LUKS},header.filename=header`;
+const PAYLOAD_OFFSET_FIELD = 104;
+
+/** As `luks`, with a copy of its header in a file of its own. The one in the image is destroyed. */
+function detached(folder: string): void {
+  luks(folder);
+  const image = readFileSync(join(folder, 'disk'));
+  const header = Buffer.from(image.subarray(0, image.readUInt32BE(PAYLOAD_OFFSET_FIELD) * 512));
+  writeFileSync(join(folder, 'header'), header);
+  writeFileSync(join(folder, 'disk'), image.fill(0, 0, header.length));
+  writeFileSync(join(folder, 'plain'), Buffer.alloc(1 << 20, 'a new content '));
+}
+
+function detachedWays(filename: string): ImageName[] {
+  const header = { driver: 'file', filename: join(dirname(filename), 'header') } as const;
+  return luksWays(filename).map((way) => ({ ...(way as object), header }) as ImageName);
+}
+
+const BY_FORCE = ['--force', '--image-opts', '-o', 'state=active,new-secret=t,keyslot=0,iter-time=10'];
 
 export const OPERATIONS: readonly Operation[] = [
   {
@@ -228,13 +270,42 @@ export const OPERATIONS: readonly Operation[] = [
       ...['encrypt.state=active,encrypt.new-secret=t,encrypt.iter-time=10', ENCRYPTED],
     ],
     images: ['disk'],
-    encrypted: true,
+    ways: encryptedWays,
   },
   {
     name: 'resize, with an encrypted data file',
     prepare: (folder) => encrypted(folder, ',data_file=data'),
     words: ['resize', '-q', '--object', SECRET, '--image-opts', '--preallocation=metadata', ENCRYPTED, '6M'],
     images: ['disk'],
-    encrypted: true,
+    ways: encryptedWays,
+  },
+  {
+    name: 'amend luks, the only password is replaced',
+    prepare: luks,
+    words: ['amend', '-q', '--object', SECRET, '--object', OTHER_SECRET, ...BY_FORCE, LUKS],
+    images: ['disk'],
+    ways: luksWays,
+  },
+  {
+    name: 'amend a detached header, the only password is replaced',
+    prepare: detached,
+    words: ['amend', '-q', '--object', SECRET, '--object', OTHER_SECRET, ...BY_FORCE, DETACHED],
+    images: ['disk'],
+    ways: detachedWays,
+  },
+  {
+    name: 'resize, with a detached header',
+    prepare: detached,
+    words: ['resize', '-q', '--object', SECRET, '--image-opts', DETACHED, '6M'],
+    images: ['disk'],
+    ways: detachedWays,
+  },
+  {
+    name: 'convert, to a disk with a detached header',
+    prepare: detached,
+    words: ['convert', '-n', '--object', SECRET, '-f', 'raw', '--target-image-opts', 'plain', DETACHED],
+    images: [],
+    made: 'disk',
+    ways: detachedWays,
   },
 ];
