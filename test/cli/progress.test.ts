@@ -7,28 +7,9 @@ import { barLine } from '../../src/cli/progress.js';
 import { ratedState } from '../../src/cli/rate.js';
 import { cliBundle, Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
+import { onTerminal, type TerminalStep } from '../support/terminal.js';
 
 const STATE = { current: 1 << 29, total: 1 << 30, bytesPerSecond: 3e8, etaMs: 4000, status: 'ready' };
-
-/** Runs a program on a terminal of so many columns, and prints what it has written there. */
-const TERMINAL = `
-import fcntl, os, pty, struct, sys, termios
-columns, program = int(sys.argv[1]), sys.argv[2:]
-pid, terminal = pty.fork()
-if pid == 0:
-    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
-    os.execvp('node', ['node'] + program)
-said = b''
-while True:
-    try:
-        part = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not part:
-        break
-    said += part
-sys.stdout.buffer.write(said)
-`;
 
 describe('command line: progress', () => {
   it('is a bar that gets shorter, and then leaves out what stands last, where the columns are few', () => {
@@ -113,39 +94,61 @@ describe('command line: progress', () => {
     }
   });
 
-  it('on a terminal keeps to its width, in its colour; a dumb one gets percentages', async function () {
-    requirePeer(this, 'python3');
-    const shop = await Workshop.open();
-    try {
+  describe('on a terminal', () => {
+    let shop: Workshop;
+
+    before(async function () {
+      requirePeer(this, 'python3');
+      shop = await Workshop.open();
       writeFileSync(shop.path('source'), Buffer.alloc(3 << 20, 1));
-      const onTerminal = (columns: number, env: Record<string, string>): string =>
-        spawnSync(
-          'python3',
-          ['-c', TERMINAL, String(columns), shop.bundle, 'convert', '-p', '-r', '8M', '-O', 'raw', 'source', 'made'],
-          {
-            cwd: shop.folder,
-            env: { PATH: process.env['PATH'], HOME: shop.folder, ...env },
-            encoding: 'utf8',
-          },
-        ).stdout;
-      for (const columns of [80, 24]) {
-        const drawn = onTerminal(columns, { TERM: 'xterm', NO_COLOR: '1' });
-        const lines = drawn.split('\r').map((line) => line.replace('\x1b[K', '').trimEnd());
+    });
+    after(() => shop?.remove());
+
+    const copy = (
+      columns: number,
+      env: Record<string, string>,
+      rate = '8M',
+      steps: readonly TerminalStep[] = [],
+    ): string => {
+      const words = ['convert', '-p', '-r', rate, '-O', 'raw', 'source', 'made'];
+      return onTerminal({ folder: shop.folder, columns, env }, [process.execPath, shop.bundle, ...words], steps).said;
+    };
+    const linesOf = (drawn: string): string[] => drawn.split('\r').map((line) => line.replace('\x1b[K', '').trimEnd());
+
+    it('keeps to its width, and NO_COLOR leaves it plain', () => {
+      for (const columns of [80, 50, 24]) {
+        const drawn = copy(columns, { NO_COLOR: '1' });
+        const lines = linesOf(drawn);
         expect(
-          lines.some((line) => /^\[=* +/.test(line) || /^\[=*>/.test(line)),
+          lines.some((line) => /^\[=*>? +\]/.test(line)),
           drawn,
         ).to.equal(true);
         expect(lines.filter((line) => line.length >= columns)).to.deep.equal([]);
         expect(lines.filter((line) => line.includes('\x1b'))).to.deep.equal([]);
         expect(lines.findLast((line) => line.startsWith('['))).to.match(/100%/);
+        // One line of the scrollback in all.
+        expect(drawn.split('\n')).to.have.lengthOf(2);
       }
-      expect(onTerminal(80, { TERM: 'xterm' })).to.include(`[\x1b[32m${'='.repeat(28)}\x1b[0m] 100%`);
-      const dumb = onTerminal(80, { TERM: 'dumb' });
-      expect(dumb).to.include('(0.00/100%)').and.to.include('(100.00/100%)');
-      expect(dumb).to.not.include('[');
-    } finally {
-      shop.remove();
-    }
+    });
+
+    it('follows a change of its width', () => {
+      const lines = linesOf(copy(80, { NO_COLOR: '1' }, '2M', [{ see: 'MiB/s', columns: 30 }]));
+      const drawn = lines.filter((line) => line.startsWith('['));
+      expect(drawn[0].length).to.be.above(40);
+      expect(drawn.at(-1)).to.match(/100%/);
+      expect(drawn.at(-1)!.length).to.be.below(30);
+    });
+
+    it('is green where colours are wanted; a dumb one gets percentages', () => {
+      expect(copy(80, {})).to.include(`[\x1b[32m${'='.repeat(28)}\x1b[0m] 100%`);
+      expect(copy(80, { NO_COLOR: '1', FORCE_COLOR: '1' })).to.include('\x1b[32m');
+      expect(copy(80, { FORCE_COLOR: '0' })).to.not.include('\x1b[32m');
+      for (const forced of ['', '1']) {
+        const dumb = copy(80, { TERM: 'dumb', FORCE_COLOR: forced });
+        expect(dumb).to.include('(0.00/100%)').and.to.include('(100.00/100%)');
+        expect(dumb).to.not.include('[');
+      }
+    });
   });
 
   it('is not on one line with a warning', async function () {
