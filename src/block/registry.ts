@@ -107,6 +107,10 @@ export interface DriverNames<D extends BlockdevDriver = BlockdevDriver> {
  */
 export type DefaultUse = 'path' | 'device' | 'overlay' | 'window';
 
+/**
+ * What comes from a module of its own is a getter or a method: all definitions are made when a command starts, and in the command line's bundle a module
+ * runs when something of it is used.
+ */
 export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly name: D;
   readonly kind: 'protocol' | 'format' | 'filter';

@@ -6,7 +6,7 @@ import { usesStreams } from './output.js';
 
 let over = false;
 
-/** All that the command has opened is closed. Called by a session whose host does nothing in the background. */
+/** All that the command has opened is closed, and nothing is under way in the background. */
 export function allIsClosed(): void {
   over = true;
 }

@@ -2,6 +2,7 @@
 
 import { AIO_ENGINES, HELP, OBJECT } from '../arguments.js';
 import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
+import { allIsClosed } from '../leave.js';
 import { PROGRAM, program, write } from '../output.js';
 import { withSession } from '../session.js';
 import type { Verb } from '../verb.js';
@@ -137,15 +138,19 @@ async function run(options: ParsedOptions): Promise<number> {
   const imageOpts = options.has('image-opts');
   const format = options.get('format');
   if (imageOpts && format !== undefined) throw new UsageError('--image-opts and -f are mutually exclusive');
-  return withSession(
+  const commands = options.all('cmd');
+  const code = await withSession(
     options.all('object'),
     (session) =>
       runIo(session, {
         image: path === undefined ? null : { ...wish, path, format, imageOpts },
-        commands: options.all('cmd'),
+        commands,
         misaligned: options.has('misalign'),
         imageOpts,
       }),
     { engine: wish.aio === null ? undefined : AIO_ENGINES[wish.aio] },
   );
+  // What a signal broke off may still be under way, and a prompt has changed the terminal.
+  if (commands.length > 0 && code <= 1) allIsClosed();
+  return code;
 }

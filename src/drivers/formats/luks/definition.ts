@@ -94,12 +94,18 @@ function checkPayload({ header, detached }: Volume, file: BlockNode): void {
 export const luksDriver: DriverDefinition<'luks'> = {
   name: 'luks',
   kind: 'format',
-  foreignOptions: { place: [HEADER] },
-  createOptions: LUKS_CREATE_OPTIONS,
-  amendOptions: keySlotOptions(''),
+  get foreignOptions() {
+    return { place: [HEADER] };
+  },
+  get createOptions() {
+    return LUKS_CREATE_OPTIONS;
+  },
+  get amendOptions() {
+    return keySlotOptions('');
+  },
   probe: (head) => (hasLuksMagic(head) ? 100 : 0),
   open: openLuks,
-  checkCreate: checkLuksCreate,
+  checkCreate: (options, path, graph) => checkLuksCreate(options, path, graph),
   measure: async ({ graph, options }) => {
     checkPassword(graph, options['key-secret'], 'key-secret', '');
     // What the named file takes: with a detached header it is either.
@@ -111,5 +117,5 @@ export const luksDriver: DriverDefinition<'luks'> = {
     'key-secret': options['key-secret'],
     ...(options.header !== undefined && { [HEADER]: options.header }),
   }),
-  create: createLuks,
+  create: (request) => createLuks(request),
 };

@@ -249,11 +249,21 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   defaultFor: 'overlay',
   compresses: true,
   storesBitmaps: ({ version }) => version !== 'v2',
-  foreignOptions: { place: [DATA_FILE], use: QCOW2_USE_OPTIONS },
-  changeable: QCOW2_USE_OPTIONS,
-  createOptions: QCOW2_CREATE_OPTIONS,
-  amendOptions: QCOW2_AMEND_OPTIONS,
-  detailOrder: QCOW2_DETAIL_ORDER,
+  get foreignOptions() {
+    return { place: [DATA_FILE], use: QCOW2_USE_OPTIONS };
+  },
+  get changeable() {
+    return QCOW2_USE_OPTIONS;
+  },
+  get createOptions() {
+    return QCOW2_CREATE_OPTIONS;
+  },
+  get amendOptions() {
+    return QCOW2_AMEND_OPTIONS;
+  },
+  get detailOrder() {
+    return QCOW2_DETAIL_ORDER;
+  },
   probe: probeQcow2,
   salvages: true,
   open: async (request: OpenRequest<'qcow2'>) => {
@@ -280,6 +290,6 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
     checkSecret(options, '', graph);
     return measureQcow2(createOptions(options, ''), { source });
   },
-  complete: completeEncryption,
+  complete: (options, parts) => completeEncryption(options, parts),
   create,
 };

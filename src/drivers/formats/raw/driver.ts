@@ -186,12 +186,14 @@ export const rawDriver: DriverDefinition<'raw'> = {
   defaultFor: 'window',
   // The lowest score: raw is chosen where no other format recognises the image.
   probe: () => 1,
-  createOptions: RAW_CREATE_OPTIONS,
+  get createOptions() {
+    return RAW_CREATE_OPTIONS;
+  },
   open: openRaw,
-  checkCreate: checkRawCreate,
+  checkCreate: (options, path) => checkRawCreate(options, path),
   measure: async ({ options: { size } }) => {
     const bytes = roundUp(size, SECTOR_BYTES);
     return { required: bytes, 'fully-allocated': bytes };
   },
-  create: createRaw,
+  create: (request) => createRaw(request),
 };

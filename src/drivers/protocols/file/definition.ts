@@ -130,8 +130,10 @@ export const fileDriver: DriverDefinition<'file'> = {
   takesDescriptors: true,
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
-  create: createFile,
-  storageOptions: FILE_CREATE_OPTIONS,
+  create: (request) => createFile(request),
+  get storageOptions() {
+    return FILE_CREATE_OPTIONS;
+  },
 };
 
 export const hostDeviceDriver: DriverDefinition<'host_device'> = {
