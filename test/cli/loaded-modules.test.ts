@@ -32,7 +32,6 @@ const READING = [
   ['check', 'disk'],
   ['map', 'disk'],
   ['snapshot', '-l', 'disk'],
-  ['measure', '-O', 'raw', 'disk'],
 ];
 const OTHERS = [['create', '-f', 'qcow2', 'other', '1M'], ['io', '-c', 'quit', 'disk'], ['--help'], ['--version']];
 
