@@ -19,10 +19,15 @@ import type {
   CompactSettings,
   CompareSettings,
   ConvertSettings,
+  DdSettings,
   ImageCheckResult,
   ImageName,
   InfoOptions,
+  MapSettings,
+  MeasuredImage,
+  MeasureSettings,
   MirrorSettings,
+  RebaseSettings,
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
@@ -32,7 +37,7 @@ import type { QmpClient } from './library/qmp.js';
 import type { NbdService, ServeOptions } from './library/service.js';
 import { Workspace } from './library/workspace.js';
 import type { ConnectQmpOptions, QmpAddress } from './qmp/client/types.js';
-import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
+import type { BlockMeasureInfo, ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 
 export type { CheckResult, RepairKind } from './block/abilities.js';
 export type { DirtyRun } from './block/bitmap.js';
@@ -83,12 +88,17 @@ export type {
   CompareSettings,
   ConvertedImage,
   ConvertSettings,
+  DdSettings,
   ImageCheckResult,
   ImageName,
   InfoOptions,
   JobSettings,
   JobTargetImage,
+  MapSettings,
+  MeasuredImage,
+  MeasureSettings,
   MirrorSettings,
+  RebaseSettings,
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
@@ -113,6 +123,7 @@ export type {
 } from './qmp/client/types.js';
 export type {
   BlockdevOptions,
+  BlockMeasureInfo,
   ImageInfo,
   JobStatus,
   JobType,
@@ -168,8 +179,8 @@ export function info(image: ImageName, settings?: InfoOptions): Promise<ImageInf
   return workspace().info(image, settings);
 }
 
-/** The runs of an image (QAPI `MapEntry`), in order. */
-export function map(image: ImageName, settings?: OpenOptions): AsyncGenerator<MapEntry> {
+/** The runs of an image (QAPI `MapEntry`), or of the part of it that `settings` say, in order. */
+export function map(image: ImageName, settings?: MapSettings): AsyncGenerator<MapEntry> {
   return workspace().map(image, settings);
 }
 
@@ -192,6 +203,30 @@ export function salvage(image: ImageName, target: string, settings?: string | Sa
 /** Do two images read the same? */
 export function compare(a: ImageName, b: ImageName, settings?: CompareSettings): Promise<CompareResult> {
   return workspace().compare(a, b, settings);
+}
+
+/**
+ * How large a file must be for a new image, bytes: for an empty one of `create` (a format, or options as those of `create` with its size), or with
+ * `settings.image`, for the copy that `convert` makes of that. Nothing is written. Rejects with `unsupported` for a format that cannot say so, ...
+ */
+export function measure(create: string | MeasuredImage, settings?: MeasureSettings): Promise<BlockMeasureInfo> {
+  return workspace().measure(create, settings);
+}
+
+/**
+ * Gives an image another backing file, or with null none; its content stays, unless with `unsafe` only the name in the header changes. After a failure or an
+ * abort it has its old backing file, and its content.
+ */
+export function rebase(image: ImageName, backing: string | null, settings?: RebaseSettings): Promise<void> {
+  return workspace().rebase(image, backing, settings);
+}
+
+/**
+ * Copies the bytes of an image from `from` up to `to` into a new one: `qemu-img dd`, whose `skip` and `count` are counted in blocks from the begin of the source. The new
+ * image is as large as what is copied, in whole sectors.
+ */
+export function dd(source: ImageName, target: string, settings?: string | DdSettings): Promise<void> {
+  return workspace().dd(source, target, settings);
 }
 
 /** Keeps `image` as it is now: what is written from now on goes to an overlay in `file`. */

@@ -22,8 +22,15 @@ export interface MeasuredSource {
   bitmaps: readonly DirtyBitmap[] | null;
 }
 
-/** Clusters of the disk of `top`, with all that lies below it, that do not read as zeroes by their block status. Work and memory follow from the tables, not from the size. */
-export async function clustersWithData(top: BlockNode, clusterBytes: number): Promise<number> {
+/**
+ * Clusters of the disk of `top`, with all that lies below it, that do not read as zeroes by their block status. Work and memory follow from the tables, not from the size.
+ * `passed` is called with the bytes that are counted; what it throws ends the walk.
+ */
+export async function clustersWithData(
+  top: BlockNode,
+  clusterBytes: number,
+  passed: (bytes: number) => void = () => undefined,
+): Promise<number> {
   const { length } = top;
   let count = 0;
   // Clusters before this one are counted, or hold zeroes alone.
@@ -37,6 +44,7 @@ export async function clustersWithData(top: BlockNode, clusterBytes: number): Pr
       count += next - first;
     }
     at = end;
+    passed(end);
   }
   return count;
 }

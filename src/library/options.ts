@@ -50,6 +50,13 @@ export interface InfoOptions extends OpenOptions {
   backingChain?: boolean;
 }
 
+export interface MapSettings extends OpenOptions {
+  /** Bytes of the disk: from here on. Default: 0. */
+  from?: number;
+  /** Up to, and without, this byte; what lies behind the end of the disk is left out. Default: its size. */
+  to?: number;
+}
+
 export interface SnapshotSettings {
   /** Format of the overlay. Default: qcow2. */
   format?: string;
@@ -109,6 +116,49 @@ export interface ConvertSettings
    * Rejects with `unsupported` where one of the images can have no bitmaps.
    */
   bitmaps?: 'none' | 'all' | 'consistent';
+}
+
+/**
+ * An image that is measured: as `create` makes it. Its `size` (bytes) is that of the image that is copied, where there is one; a larger one may be given,
+ * as to `convert`.
+ */
+export type MeasuredImage = Sized<ImageCreateOptions>;
+
+/** Distributes over the formats, so that each keeps its own members. */
+type Sized<T> = T extends unknown ? Omit<T, 'size'> & { size?: number } : never;
+
+export interface MeasureSettings extends Pick<ConvertOptions, 'signal' | 'onProgress'> {
+  /** The image that would be copied. Default: none, the new one is empty. */
+  image?: ImageName;
+  /** How it is opened. With `snapshot`, that snapshot would be copied. */
+  source?: OpenOptions;
+}
+
+export interface RebaseSettings extends Pick<ConvertOptions, 'signal' | 'onProgress'> {
+  /** Format of the image; found out where it is left out. */
+  format?: string;
+  /** Format of the new backing file. Required where there is one: without it, the backing file would be probed each time the image is opened. */
+  backingFormat?: string;
+  /** Only the name in the header changes: for a backing file that was moved. Where the new one has another content, so has the image. Default: false. */
+  unsafe?: boolean;
+  /** What has to be written into the image is compressed. Default: false. */
+  compress?: boolean;
+  /** How the image and its present backing files are opened, and how the new backing file is. */
+  cache?: OpenOptions['cache'];
+  backingCache?: OpenOptions['cache'];
+  /** The new backing file is read while somebody else writes to it. Default: false. */
+  forceShare?: boolean;
+}
+
+export interface DdSettings extends Pick<ConvertOptions, 'signal' | 'onProgress'> {
+  /** How the source is opened. */
+  source?: OpenOptions;
+  /** The image to be made. Default: one of the format that its name ends with. */
+  create?: JobTargetImage;
+  /** Bytes of the source: from here on. Default: 0. */
+  from?: number;
+  /** Up to, and without, this byte. Default: the size of the source. */
+  to?: number;
 }
 
 export interface SalvageSettings

@@ -5,8 +5,6 @@ import type { OpenGate } from '../block/gate.js';
 import type { SnapshotKey } from '../block/internal-snapshots.js';
 import type { OpenOptions } from '../block/open.js';
 import { findDriver } from '../block/registry.js';
-import type { BackupArguments } from '../jobs/backup.js';
-import type { MirrorArguments } from '../jobs/mirror.js';
 import type { ObjectOptions } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { checkImageOptions } from '../schema/options.js';
@@ -29,29 +27,23 @@ import {
   wrongType,
 } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
-import type { CommitRequest } from '../workspace/commit.js';
-import type { CompactRequest } from '../workspace/compact.js';
-import { formatOfName, formatOfTarget } from '../workspace/format-name.js';
-import type { StreamRequest } from '../workspace/stream.js';
-import { MEMBERS_OF_THE_JOB, type TargetPlan } from '../workspace/target.js';
+import { formatOfName } from '../workspace/format-name.js';
+import type { RebaseRequest } from '../workspace/rebase.js';
+import { MEMBERS_OF_THE_JOB } from '../workspace/target.js';
 import { anImage, Image } from './image.js';
-import type { JobWatch } from './job.js';
 import type {
-  BackupRequest,
-  BackupSettings,
   CheckSettings,
-  CommitSettings,
-  CompactSettings,
   CompareSettings,
   ConvertSettings,
+  DdSettings,
+  ImageName,
   InfoOptions,
-  JobSettings,
-  MirrorSettings,
+  MapSettings,
+  MeasureSettings,
+  RebaseSettings,
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
-  StreamSettings,
-  TargetJobSettings,
   WorkspaceOptions,
 } from './options.js';
 import { type OnProgress, progressListener } from './progress-listener.js';
@@ -75,9 +67,10 @@ const OPEN: Shape<OpenOptions> = {
 };
 
 export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };
+export const MAP: Shape<MapSettings> = { ...OPEN, from: integer(0), to: integer(0) };
 export const CHECK: Shape<CheckSettings> = { ...OPEN, repair: choice('leaks', 'all') };
 
-const onProgress: Check<OnProgress> = (value, path) => progressListener(callback<OnProgress>()(value, path));
+export const onProgress: Check<OnProgress> = (value, path) => progressListener(callback<OnProgress>()(value, path));
 
 export const COMPARE: Shape<CompareSettings> = { strict: bool, forceShare: bool, signal: abortSignal, onProgress };
 
@@ -85,86 +78,11 @@ export const SNAPSHOT: Shape<SnapshotSettings> = { format: text, nodeName: text,
 
 const SNAPSHOT_ORDER: Shape<SnapshotOrder> = { ...SNAPSHOT, image: anImage, file: fileName };
 
-const JOB: Shape<JobSettings> = {
-  jobId: text,
-  speed: integer(0),
-  autoFinalize: bool,
-  autoDismiss: bool,
-  priority: integer(0, 9),
-  signal: abortSignal,
-  onProgress,
-};
-
-const STREAM: Shape<StreamSettings> = {
-  ...JOB,
-  base: text,
-  baseNode: text,
-  bottom: text,
-  bottomNode: text,
-  backingFile: text,
-  onError: qapi('BlockdevOnError'),
-};
-
-const COMPACT_PLAN: Shape<Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'>> = {
-  dedupeBacking: bool,
-  keepZeroes: bool,
-};
-
-const COMPACT: Shape<CompactSettings> = { ...JOB, ...COMPACT_PLAN };
-
-const COMMIT: Shape<CommitSettings> = {
-  ...JOB,
-  top: text,
-  topNode: text,
-  base: text,
-  baseNode: text,
-  backingFile: text,
-  onError: qapi('BlockdevOnError'),
-  empty: bool,
-};
-
-const TARGET_JOB: Shape<TargetJobSettings> = {
-  ...JOB,
-  format: text,
-  sync: qapi('MirrorSyncMode'),
-  bitmap: text,
-  bitmapMode: qapi('BitmapSyncMode'),
-  onSourceError: qapi('BlockdevOnError'),
-  onTargetError: qapi('BlockdevOnError'),
-  targetIsZero: bool,
-};
-
 /** Options of a new image: the format says which there are. */
-const creation =
+export const creation =
   <T>(): Check<T> =>
   (value, path) =>
     plainObject(value, path) as T;
-
-const MIRROR: Shape<MirrorSettings> = {
-  ...TARGET_JOB,
-  create: creation(),
-  replaces: text,
-  granularity: integer(0),
-  bufSize: integer(0),
-  copyMode: qapi('MirrorCopyMode'),
-  unmap: bool,
-};
-
-const BACKUP: Shape<BackupSettings> = {
-  ...TARGET_JOB,
-  create: creation(),
-  compress: bool,
-  onCbwError: choice('break-guest-write', 'break-snapshot'),
-  copyRange: bool,
-  maxWorkers: integer(0),
-  maxChunk: integer(0),
-};
-
-const BACKUP_REQUEST: Shape<BackupRequest> = {
-  ...BACKUP,
-  image: anImage,
-  target: imageName as Check<BackupRequest['target']>,
-};
 
 export const WORKSPACE: Shape<WorkspaceOptions> = {
   gate: (value, path) => {
@@ -213,6 +131,34 @@ const SALVAGE: Shape<SalvageSettings> = {
   l1Offset: integer(0),
   tables: list(placedTable),
   snapshot: (value, path) => (typeof value === 'string' ? value : SNAPSHOT_KEY(value, path)),
+};
+
+const MEASURE: Shape<MeasureSettings> = {
+  image: imageName as Check<ImageName>,
+  source: settings(OPEN),
+  signal: abortSignal,
+  onProgress,
+};
+
+const REBASE: Shape<RebaseSettings> = {
+  format: text,
+  backingFormat: text,
+  unsafe: bool,
+  compress: bool,
+  cache,
+  backingCache: cache,
+  forceShare: bool,
+  signal: abortSignal,
+  onProgress,
+};
+
+const DD: Shape<DdSettings> = {
+  create: creation(),
+  source: settings(OPEN),
+  from: integer(0),
+  to: integer(0),
+  signal: abortSignal,
+  onProgress,
 };
 
 /** Credentials of either `kind`. The caller names no `side`: this program is always the server. */
@@ -320,6 +266,92 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
   return { ...others, create: madeByCopy(create, target, others.compress) };
 }
 
+/** A measurement, once it is checked. */
+export interface CheckedMeasurement extends Omit<MeasureSettings, 'image'> {
+  /** The new image's options, without a size where it is to have that of `image`. */
+  create: CheckedConversion['create'];
+  /** Undefined: nothing is copied, and `create` has a size. */
+  image?: CheckedImage;
+}
+
+/** `made` is a format, or options. */
+export function measureSettings(made: unknown, value: unknown): CheckedMeasurement {
+  const { image, ...others } = takeSettings(MEASURE, value, 'settings');
+  const given = typeof made === 'string' ? { driver: made } : plainObject(made, 'options');
+  if (image === undefined) {
+    if (others.source !== undefined) {
+      throw new BlockError('invalid-argument', "Parameter 'settings.source' goes with 'settings.image'");
+    }
+    return { ...others, create: checkCreateOptions(given) };
+  }
+  const { size, ...create } = checkCreateOptions({ size: 0, ...given });
+  return {
+    ...others,
+    image: image as CheckedImage,
+    create: Object.hasOwn(given, 'size') ? { size, ...create } : create,
+  };
+}
+
+/** A rebase, once it is checked. */
+export interface CheckedRebase extends RebaseRequest {
+  unsafe?: boolean;
+}
+
+export function rebaseSettings(image: unknown, backing: unknown, value: unknown): CheckedRebase {
+  const {
+    format,
+    backingFormat,
+    cache: mode,
+    backingCache,
+    forceShare,
+    unsafe,
+    compress,
+    ...others
+  } = takeSettings(REBASE, value, 'settings');
+  const [name, how] = imageAndOptions(image, { format, cache: mode });
+  const to = backing === null ? null : { name: fileName(backing, 'backing'), format: backingFormat };
+  if (to === null && backingFormat !== undefined) {
+    throw new BlockError(
+      'invalid-argument',
+      "Parameter 'settings.backingFormat' is that of a backing file: there is none",
+    );
+  }
+  if (to?.name === '')
+    throw new BlockError('invalid-argument', "Parameter 'backing' is empty: null stands for no backing file");
+  if (backingFormat !== undefined) findDriver(backingFormat);
+  if (unsafe && compress) {
+    throw new BlockError('invalid-argument', "'settings.compress' has no effect with 'unsafe': no data is written");
+  }
+  return { ...others, unsafe, compress, image: name, how, to, below: { cache: backingCache, forceShare } };
+}
+
+/** A copy of blocks, once it is checked. */
+export interface CheckedBlocks extends Omit<DdSettings, 'create'> {
+  /** The new image's options, without its size. */
+  create: Omit<ImageCreateOptions, 'size'>;
+}
+
+/** `value` is a format, or settings. */
+export function ddSettings(target: string, value: unknown): CheckedBlocks {
+  const given = typeof value === 'string' ? { create: { driver: value } } : value;
+  const { create = {}, ...others } = takeSettings(DD, given, 'settings');
+  refuseMembersOfJob(create, 'settings', {
+    size: 'the new image is as large as what is copied',
+    backing: 'all that is copied is in the new image',
+  });
+  const { size: _, ...made } = newImage(create, target, formatOfName);
+  return { ...others, create: made };
+}
+
+/** Refuses options of a new image that follow from the call, for the reasons `why`. Throws `invalid-argument`. */
+export function refuseMembersOfJob(create: object, path: string, why: { size: string; backing: string }): void {
+  for (const given of MEMBERS_OF_THE_JOB) {
+    if (!Object.hasOwn(create, given)) continue;
+    const reason = given === 'size' ? why.size : why.backing;
+    throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' cannot be given: ${reason}`);
+  }
+}
+
 function madeByCopy(create: { size?: number }, target: string, compress = false): CheckedConversion['create'] {
   const { size, ...made } = newImage(create, target, formatOfName);
   if (compress) checkCompresses(findDriver(made.driver));
@@ -330,123 +362,11 @@ function madeByCopy(create: { size?: number }, target: string, compress = false)
  * Checks the options of an image to be made as `name`, as far as that can be done before its size is known. `formatOf` says its format where the
  * options do not.
  */
-function newImage(given: object, name: string, formatOf: (name: string) => string): ImageCreateOptions {
+export function newImage(given: object, name: string, formatOf: (name: string) => string): ImageCreateOptions {
   if ((given as { driver?: unknown }).driver === undefined) refuseFormat(given);
   const { driver = formatOf(name), size = 0, ...others } = given as { driver?: string; size?: number };
   return checkCreateOptions({ ...others, driver, size }, name);
 }
-
-// ---- jobs -------------------------------------------------------------------------------------------------------
-
-/** A job's settings, apart: what the job does in QAPI's words, and what is between it and the program. */
-export interface CheckedJob<A> {
-  args: A;
-  watch: JobWatch;
-  priority: number | undefined;
-}
-
-export function streamSettings(value: unknown): CheckedJob<StreamRequest> {
-  return apart(takeSettings(STREAM, value, 'settings'));
-}
-
-export function compactSettings(value: unknown): CheckedJob<CompactRequest> {
-  return apart(takeSettings(COMPACT, value, 'settings'));
-}
-
-/** Of `planCompact`. */
-export function compactPlanSettings(value: unknown): Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'> {
-  return takeSettings(COMPACT_PLAN, value, 'settings');
-}
-
-export function commitSettings(value: unknown): CheckedJob<CommitRequest> {
-  return apart(takeSettings(COMMIT, value, 'settings'));
-}
-
-/** The same of a job to a target. */
-export interface CheckedTargetJob<A> extends CheckedJob<A> {
-  target: TargetPlan;
-  /** Cluster size of a target that is made; 0: not known. */
-  clusterBytes: number;
-}
-
-type MirrorArgs = Omit<MirrorArguments, 'device' | 'target'>;
-type BackupArgs = Omit<BackupArguments, 'device' | 'target'>;
-
-export function mirrorSettings(target: unknown, value: unknown): CheckedTargetJob<MirrorArgs> {
-  const { create, format, ...others } = takeSettings(MIRROR, value, 'settings');
-  return { ...apart<MirrorArgs>({ sync: 'full', ...others }), ...targetOf(target, create, format, 'settings') };
-}
-
-/** A backup, once it is checked. */
-export interface CheckedBackup extends CheckedTargetJob<BackupArgs> {
-  image: Image;
-}
-
-/** The request of a backup whose parts are the caller's own arguments. */
-export function backupRequest(of: unknown, target: unknown, given: unknown): CheckedBackup {
-  return {
-    image: anImage(of, 'image'),
-    ...backupSettings(target, takeSettings(BACKUP, given, 'settings'), 'settings'),
-  };
-}
-
-export function backupRequests(value: unknown): CheckedBackup[] {
-  return list((request, path): CheckedBackup => {
-    const { image: of, target, ...others } = takeSettings(BACKUP_REQUEST, request, path, ['image', 'target']);
-    return { image: of, ...backupSettings(target, others, path) };
-  })(value, 'requests');
-}
-
-function backupSettings(target: unknown, given: BackupSettings, path: string): CheckedTargetJob<BackupArgs> {
-  const { create, format, copyRange, maxWorkers, maxChunk, compress: asked, ...others } = given;
-  const { compress: inCreate, ...made } = create ?? {};
-  const compress = asked || (inCreate !== undefined && bool(inCreate, `${path}.create.compress`));
-  const perf = { 'use-copy-range': copyRange, 'max-workers': maxWorkers, 'max-chunk': maxChunk };
-  const checked = targetOf(target, create && made, format, path);
-  const args = apart<BackupArgs>({ sync: 'full', ...others, compress });
-  return { ...args, ...checked, args: { ...args.args, 'x-perf': perf } };
-}
-
-function targetOf(
-  target: unknown,
-  create: object | undefined,
-  format: string | undefined,
-  path: string,
-): Pick<CheckedTargetJob<never>, 'target' | 'clusterBytes'> {
-  const [name, { format: existing }] = imageAndOptions(target, { format }, 'target');
-  if (create === undefined) return { target: { image: name, format: existing, create: null }, clusterBytes: 0 };
-  if (typeof name !== 'string') throw wrongType('target', 'string: the name of the file that is made', target);
-  for (const given of MEMBERS_OF_THE_JOB) {
-    if (Object.hasOwn(create, given)) {
-      const why = given === 'size' ? 'the target has the size of the image' : "'sync' determines the backing file";
-      throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' cannot be given: ${why}`);
-    }
-  }
-  if (format !== undefined) {
-    throw new BlockError('invalid-argument', `Parameter '${path}.format' is that of an existing target`);
-  }
-  const options = newImage(create, name, formatOfTarget) as ImageCreateOptions & { 'cluster-size'?: number };
-  return {
-    target: {
-      image: name,
-      format: options.driver,
-      create: (members) => ({ ...options, ...members }) as ImageCreateOptions,
-    },
-    clusterBytes: options['cluster-size'] ?? 0,
-  };
-}
-
-/** Splits settings of a job, and spells the arguments of the job as QAPI does. */
-function apart<A>(given: object): CheckedJob<A> {
-  const { signal, onProgress, priority, ...others } = given as JobSettings;
-  const args = Object.entries(others).map(([name, value]) => [
-    name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
-    value,
-  ]);
-  return { args: Object.fromEntries(args) as A, watch: { signal, onProgress }, priority };
-}
-
-// ---- snapshots and services -------------------------------------------------------------------------------------
 
 /** The order of a snapshot whose parts are the caller's own arguments. */
 export function snapshotOrder(of: unknown, file: unknown, given: unknown): SnapshotOrder {

@@ -1,10 +1,9 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
 import type { CompareResult } from '../block/compare.js';
-import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
+import type { NewImageOptions } from '../block/create.js';
 import type { Device } from '../block/device.js';
 import { rootOf } from '../block/device.js';
-import type { CheckFinding } from '../block/finding.js';
 import { Graph } from '../block/graph.js';
 import { withLockHolder } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -12,34 +11,22 @@ import { type OpenOptions, openNode } from '../block/open.js';
 import type { SalvageReport } from '../block/salvage.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { Host } from '../host/host.js';
-import { checkConvertSizes, refuseCopyRange } from '../jobs/convert.js';
-import type { Job as InnerJob } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
-import { JobManager } from '../jobs/manager.js';
-import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
 import type { ConnectQmpOptions, QmpAddress } from '../qmp/client/types.js';
-import type { ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
-import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
-import { refuseAborted } from '../util/abort.js';
+import type { BlockMeasureInfo, ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
+import { takeSettings, text, wrongType } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
 import { checkBackup, startBackups } from '../workspace/backup.js';
-import { bitmapsToCopy, storedBitmaps } from '../workspace/bitmap-copy.js';
-import { checkImage, fixedBy, repairImage } from '../workspace/check.js';
 import { startCommit } from '../workspace/commit.js';
 import { planCompact, startCompact } from '../workspace/compact.js';
-import { compareImages } from '../workspace/compare.js';
-import { convertImage } from '../workspace/convert.js';
-import { makeImage } from '../workspace/create.js';
-import { imageInfos } from '../workspace/info.js';
-import { launchInTurn } from '../workspace/job-turns.js';
-import { mapImage } from '../workspace/map.js';
 import { checkMirror, startMirror } from '../workspace/mirror.js';
-import { withImage } from '../workspace/open.js';
-import { salvageImage } from '../workspace/salvage.js';
 import { takeSnapshots } from '../workspace/snapshot.js';
 import { startStream } from '../workspace/stream.js';
+import * as byName from './by-name.js';
 import { A_SERVICE, anImage, deviceOf, type Image, wrapNode } from './image.js';
-import { type Job, type JobWatch, wrapJob } from './job.js';
+import type { Job } from './job.js';
+import { type Begun, JobDesk, type JobUse, useAll } from './job-desk.js';
+import * as jobShapes from './job-settings.js';
 import { allClosed } from './left-open.js';
 import type {
   BackupRequest,
@@ -50,10 +37,15 @@ import type {
   CompactSettings,
   CompareSettings,
   ConvertSettings,
+  DdSettings,
   ImageCheckResult,
   ImageName,
   InfoOptions,
+  MapSettings,
+  MeasuredImage,
+  MeasureSettings,
   MirrorSettings,
+  RebaseSettings,
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
@@ -64,12 +56,6 @@ import type { QmpClient } from './qmp.js';
 import type { NbdService, ServeOptions } from './service.js';
 import * as shapes from './settings.js';
 
-/** A job that runs, and the target that was opened for it. */
-interface Begun {
-  job: InnerJob;
-  target: BlockNode | null;
-}
-
 /**
  * Images, jobs and services that belong together, on one host. `close` ends all of them, and the host. The functions of the package work on a
  * workspace of their own.
@@ -77,8 +63,7 @@ interface Begun {
 export class Workspace {
   readonly #host: Host;
   readonly #graph: Graph;
-  readonly #manager: JobManager;
-  readonly #scheduler: JobScheduler | null;
+  readonly #jobs: JobDesk;
   readonly #services = new Set<NbdService>();
   readonly #clients = new Set<QmpClient>();
   /** Ends attempts to connect to a monitor. */
@@ -86,8 +71,6 @@ export class Workspace {
   #images = 0;
   /** Calls that leave something open, a job or a service behind: `close` waits for them, and then ends what they made. */
   readonly #beginning = new Set<Promise<unknown>>();
-  /** Jobs that are over, or will be, until they have released everything. */
-  readonly #ending = new Set<Promise<unknown>>();
   #closed: Promise<void> | null = null;
 
   /** Throws `invalid-argument`, `unknown-option`. */
@@ -97,8 +80,7 @@ export class Workspace {
     registerDrivers();
     this.#host = host;
     this.#graph = new Graph(host, { ...others, namesFiles: true });
-    this.#manager = new JobManager(host.clock);
-    this.#scheduler = jobsPerDisk === undefined ? null : new JobScheduler({ perDisk: jobsPerDisk });
+    this.#jobs = new JobDesk(this.#graph, jobsPerDisk);
   }
 
   /**
@@ -136,9 +118,7 @@ export class Workspace {
    */
   async create(filename: string, options: NewImageOptions): Promise<void> {
     this.#checkOpen();
-    const name = fileName(filename, 'filename');
-    const { options: checked, sized } = shapes.createOptions(name, options);
-    await this.#namingHolder(makeImage(this.#graph, name, checked, sized));
+    await this.#namingHolder(byName.create(this.#graph, filename, options));
   }
 
   /** What an image is: QAPI `ImageInfo`, with `backingChain` that of the chain, the top first. Opens nothing else. */
@@ -146,18 +126,14 @@ export class Workspace {
   async info(image: ImageName, settings?: InfoOptions): Promise<ImageInfo>;
   async info(image: ImageName, settings: InfoOptions = {}): Promise<ImageInfo | ImageInfo[]> {
     this.#checkOpen();
-    const { backingChain = false, ...open } = takeSettings(shapes.INFO, settings, 'settings');
-    const [name, how] = shapes.imageAndOptions(image, open);
-    const infos = await this.#namingHolder(imageInfos(this.#graph, name, how, backingChain));
-    return backingChain ? infos : infos[0];
+    return this.#namingHolder(byName.info(this.#graph, image, settings));
   }
 
-  /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
-  async *map(image: ImageName, settings: OpenOptions = {}): AsyncGenerator<MapEntry> {
+  /** The runs of an image (QAPI `MapEntry`), or of the part that `settings` say, in order: which hold data, which are zeroes, where they lie. */
+  async *map(image: ImageName, settings: MapSettings = {}): AsyncGenerator<MapEntry> {
     this.#checkOpen();
-    const [name, how] = shapes.imageAndOptions(image, settings);
     try {
-      yield* mapImage(this.#graph, name, how);
+      yield* byName.map(this.#graph, image, settings);
     } catch (error) {
       throw await withLockHolder(this.#graph, error);
     }
@@ -170,32 +146,13 @@ export class Workspace {
    */
   async check(image: ImageName, settings: CheckSettings = {}): Promise<ImageCheckResult> {
     this.#checkOpen();
-    const { repair, ...open } = takeSettings(shapes.CHECK, settings, 'settings');
-    const [name, how] = shapes.imageAndOptions(image, open);
-    const findings: CheckFinding[] = [];
-    if (repair !== undefined) {
-      const { result } = await this.#namingHolder(
-        repairImage(this.#graph, name, repair, how, (finding) => findings.push(finding)),
-      );
-      return { ...result.after, ...fixedBy(result), findings };
-    }
-    const { result } = await this.#namingHolder(
-      checkImage(this.#graph, name, how, (finding) => findings.push(finding)),
-    );
-    return { ...result, findings };
+    return this.#namingHolder(byName.check(this.#graph, image, settings));
   }
 
   /** Do two images read the same? What one has no data for reads as zeroes. */
   async compare(a: ImageName, b: ImageName, settings: CompareSettings = {}): Promise<CompareResult> {
     this.#checkOpen();
-    const { forceShare, ...how } = takeSettings(shapes.COMPARE, settings, 'settings');
-    const open = { forceShare };
-    const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
-    // Before the files are looked at.
-    refuseAborted(how.signal);
-    return this.#namingHolder(
-      compareImages(this.#graph, { image: first, options: open }, { image: second, options: open }, how),
-    );
+    return this.#namingHolder(byName.compare(this.#graph, a, b, settings));
   }
 
   /**
@@ -204,27 +161,7 @@ export class Workspace {
    */
   async convert(source: ImageName, target: string, settings: string | ConvertSettings = {}): Promise<void> {
     this.#checkOpen();
-    const name = fileName(target, 'target');
-    const { source: open = {}, create, bitmaps = 'none', ...options } = shapes.convertSettings(name, settings);
-    refuseCopyRange(options);
-    checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
-    const copy = async (from: BlockNode): Promise<void> =>
-      convertImage(this.#graph, {
-        ...options,
-        source: from,
-        bitmaps:
-          bitmaps === 'none'
-            ? undefined
-            : bitmapsToCopy(from, storedBitmaps(from), bitmaps === 'all' ? undefined : () => undefined),
-        target: name,
-        format: create.driver,
-        create: (size) => ({ size, ...create }) as ImageCreateOptions,
-        warn: this.#graph.warn,
-      });
-    const [image, how] = shapes.imageAndOptions(shapes.imageName(source, 'source'), open, 'source');
-    // Before the files are looked at.
-    refuseAborted(options.signal);
-    await this.#namingHolder(withImage(this.#graph, image, how, copy, 'copy'));
+    await this.#namingHolder(byName.convert(this.#graph, source, target, settings));
   }
 
   /**
@@ -234,31 +171,40 @@ export class Workspace {
    */
   async salvage(image: ImageName, target: string, settings: string | SalvageSettings = {}): Promise<SalvageReport> {
     this.#checkOpen();
-    const name = fileName(target, 'target');
-    const {
-      source = {},
-      create,
-      clusterSize,
-      size,
-      l1Offset,
-      tables,
-      snapshot,
-      ...options
-    } = shapes.salvageSettings(name, settings);
-    const [damaged, how] = shapes.imageAndOptions(shapes.imageName(image, 'image'), source, 'image');
-    refuseAborted(options.signal);
-    return this.#namingHolder(
-      salvageImage(this.#graph, {
-        ...options,
-        image: damaged,
-        how,
-        hints: { clusterSize, size, l1Offset, tables, snapshot },
-        target: name,
-        format: create.driver,
-        create: (length) => ({ size: length, ...create }) as ImageCreateOptions,
-        warn: this.#graph.warn,
-      }),
-    );
+    return this.#namingHolder(byName.salvage(this.#graph, image, target, settings));
+  }
+
+  /**
+   * How large a file must be for a new image, bytes: for an empty one of `create` (a format, or options as those of `create` with its size), or with
+   * `settings.image`, for the copy that `convert` makes of that. Nothing is written. `required` is the size at first, `fully-allocated` that once all of
+   * the disk is written, `bitmaps` what the persistent bitmaps take on top. Rejects with `unsupported` for a format that cannot say so, `invalid-argument`,
+   * `limit`, `cancelled`, and as `open`.
+   */
+  async measure(create: string | MeasuredImage, settings: MeasureSettings = {}): Promise<BlockMeasureInfo> {
+    this.#checkOpen();
+    return this.#namingHolder(byName.measure(this.#graph, create, settings));
+  }
+
+  /**
+   * Gives an image another backing file, of the name that its header will have (a relative one counts from the folder of the image), or with null none. What it reads from its old backing
+   * file and would not read from the new one is written into it first, so its content stays. The header changes last: after a failure or an abort the
+   * image has its content and its old backing file, and may be larger; the same call goes on with it. Rejects with `unsupported` for a format without
+   * backing files, `invalid-argument` for a name or a format that cannot be in the header, a chain that leads to the image itself, and an image with internal snapshots, `cancelled`, and
+   * as `open` for both images.
+   */
+  async rebase(image: ImageName, backing: string | null, settings: RebaseSettings = {}): Promise<void> {
+    this.#checkOpen();
+    await this.#namingHolder(byName.rebase(this.#graph, image, backing, settings));
+  }
+
+  /**
+   * Copies the bytes of an image from `from` up to `to` into a new one, of the format that `settings` name (or that are its name), or that the target's
+   * name ends with. The new image is as large as what is copied, in whole sectors (512 bytes); an existing file is replaced. Rejects as `convert`, and with `out-of-bounds` where they
+   * are not within the source; the target is incomplete after a failure.
+   */
+  async dd(source: ImageName, target: string, settings: string | DdSettings = {}): Promise<void> {
+    this.#checkOpen();
+    await this.#namingHolder(byName.dd(this.#graph, source, target, settings));
   }
 
   /**
@@ -294,12 +240,11 @@ export class Workspace {
 
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */
   async stream(image: Image, settings: StreamSettings = {}): Promise<Job> {
-    const { args, ...how } = shapes.streamSettings(settings);
+    const { args, ...how } = jobShapes.streamSettings(settings);
     const node = this.#nodeOf(image);
-    const begin = async (env: JobEnvironment): Promise<Begun[]> => [
+    const [job] = await this.#start([{ image, ...how }], 'a stream job', async (env) => [
       { job: await startStream(env, node, args), target: null },
-    ];
-    const [job] = await this.#start([{ image, ...how }], 'a stream job', begin);
+    ]);
     return job;
   }
 
@@ -308,12 +253,11 @@ export class Workspace {
    * meanwhile, and reads the same whatever happens. An image with errors is refused by the job's error, `corrupt-image`.
    */
   async compact(image: Image, settings: CompactSettings = {}): Promise<Job> {
-    const { args, ...how } = shapes.compactSettings(settings);
+    const { args, ...how } = jobShapes.compactSettings(settings);
     const node = this.#nodeOf(image);
-    const begin = async (env: JobEnvironment): Promise<Begun[]> => [
+    const [job] = await this.#start([{ image, ...how }], 'a compact job', async (env) => [
       { job: await startCompact(env, node, args), target: null },
-    ];
-    const [job] = await this.#start([{ image, ...how }], 'a compact job', begin);
+    ]);
     return job;
   }
 
@@ -322,7 +266,7 @@ export class Workspace {
     image: Image,
     settings: Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'> = {},
   ): Promise<CompactPlan> {
-    const { dedupeBacking, keepZeroes } = shapes.compactPlanSettings(settings);
+    const { dedupeBacking, keepZeroes } = jobShapes.compactPlanSettings(settings);
     const node = this.#nodeOf(image);
     return this.#begin(() => planCompact(node, { dedupeBacking, keepZeroes }));
   }
@@ -332,12 +276,11 @@ export class Workspace {
    * becomes ready, and `complete` puts the base in the image's place.
    */
   async commit(image: Image, settings: CommitSettings = {}): Promise<Job> {
-    const { args, ...how } = shapes.commitSettings(settings);
+    const { args, ...how } = jobShapes.commitSettings(settings);
     const node = this.#nodeOf(image);
-    const begin = async (env: JobEnvironment): Promise<Begun[]> => [
+    const [job] = await this.#start([{ image, ...how }], 'a commit job', async (env) => [
       { job: await startCommit(env, node, args), target: null },
-    ];
-    const [job] = await this.#start([{ image, ...how }], 'a commit job', begin);
+    ]);
     return job;
   }
 
@@ -346,11 +289,12 @@ export class Workspace {
    * `complete` puts the target in the image's place.
    */
   async mirror(image: Image, target: ImageName, settings: MirrorSettings = {}): Promise<Job> {
-    const { args, target: plan, ...how } = shapes.mirrorSettings(target, settings);
+    const { args, target: plan, ...how } = jobShapes.mirrorSettings(target, settings);
     checkMirror(args);
     const node = this.#nodeOf(image);
-    const begin = async (env: JobEnvironment): Promise<Begun[]> => [await startMirror(env, node, plan, args)];
-    const [job] = await this.#start([{ image, ...how }], 'a mirror job', begin);
+    const [job] = await this.#start([{ image, ...how }], 'a mirror job', async (env) => [
+      await startMirror(env, node, plan, args),
+    ]);
     return job;
   }
 
@@ -359,7 +303,7 @@ export class Workspace {
    * writing.
    */
   async backup(image: Image, target: ImageName, settings: BackupSettings = {}): Promise<Job> {
-    const [job] = await this.#startBackups([shapes.backupRequest(image, target, settings)]);
+    const [job] = await this.#startBackups([jobShapes.backupRequest(image, target, settings)]);
     return job;
   }
 
@@ -368,10 +312,10 @@ export class Workspace {
    * (a `signal` of one request is enough), `done` of the others rejects with `cancelled`.
    */
   async backups(requests: readonly BackupRequest[]): Promise<Job[]> {
-    return this.#startBackups(shapes.backupRequests(requests));
+    return this.#startBackups(jobShapes.backupRequests(requests));
   }
 
-  async #startBackups(checked: readonly shapes.CheckedBackup[]): Promise<Job[]> {
+  async #startBackups(checked: readonly jobShapes.CheckedBackup[]): Promise<Job[]> {
     this.#checkOpen();
     if (checked.length === 0) return [];
     for (const { image, args, target, clusterBytes } of checked) {
@@ -462,8 +406,7 @@ export class Workspace {
 
   async #endAll(): Promise<void> {
     await Promise.all([...this.#services, ...this.#clients].map((one) => one.close()));
-    await this.#manager.cancelAll();
-    await Promise.allSettled(this.#ending);
+    await this.#jobs.endAll();
   }
 
   #checkOpen(): void {
@@ -473,7 +416,13 @@ export class Workspace {
   /** Runs what leaves something behind that `close` has to end. Rejects with `closed` once that was called. */
   async #begin<T>(action: () => Promise<T>): Promise<T> {
     this.#checkOpen();
-    return this.#keep(this.#beginning, this.#namingHolder(action()));
+    const begun = this.#namingHolder(action());
+    this.#beginning.add(begun);
+    const settled = (): void => {
+      this.#beginning.delete(begun);
+    };
+    begun.then(settled, settled);
+    return begun;
   }
 
   /** What `action` resolves with. Where an image lock could not be had, the error says who has it, as far as this workspace knows. */
@@ -485,57 +434,13 @@ export class Workspace {
     }
   }
 
-  /** Has `promise` in `among` until it settles; returns it. */
-  #keep<T>(among: Set<Promise<unknown>>, promise: Promise<T>): Promise<T> {
-    among.add(promise);
-    const settled = (): void => {
-      among.delete(promise);
-    };
-    promise.then(settled, settled);
-    return promise;
-  }
-
   /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** Throws `invalid-argument` for a bad priority. */
-  #environment(priority: number): JobEnvironment {
-    checkPriority(priority);
-    const scheduler = this.#scheduler;
-    const launch = scheduler === null ? undefined : launchInTurn(this.#host, scheduler, priority);
-    return { graph: this.#graph, manager: this.#manager, warn: this.#graph.warn, launch };
-  }
-
-  /** Starts jobs of one moment, each of which uses an image, and its target, until its end. Rejects with `cancelled` where a signal says so. */
-  async #start(
-    users: readonly { image: Image; watch: JobWatch; priority: number | undefined }[],
-    who: string,
-    begin: (env: JobEnvironment) => Promise<Begun[]>,
-  ): Promise<Job[]> {
-    for (const { watch } of users) refuseAborted(watch.signal);
-    // Jobs that end together must not wait for each other's turn: the priority of the most urgent one is that of all.
-    const env = this.#environment(Math.min(...users.map(({ priority = DEFAULT_PRIORITY }) => priority)));
-    const releases = useAll(
-      users.map(({ image }) => image),
-      who,
-    );
-    try {
-      const begun = await this.#begin(() => begin(env));
-      return begun.map(({ job, target }, i) => {
-        const after = async (): Promise<void> => {
-          releases[i]();
-          if (target !== null) await this.#graph.release(target);
-        };
-        const over = job.done.then(after, after);
-        this.#keep(this.#ending, over);
-        return wrapJob(job, () => over, users[i].watch);
-      });
-    } catch (error) {
-      for (const release of releases) release();
-      throw error;
-    }
+  #start(users: readonly JobUse[], who: string, begin: (env: JobEnvironment) => Promise<Begun[]>): Promise<Job[]> {
+    return this.#jobs.start(users, who, (env) => this.#begin(() => begin(env)));
   }
 
   /** The root node of an image of this workspace. Throws `invalid-argument` for anything else, `closed`. */
@@ -550,16 +455,4 @@ export class Workspace {
 
 function closedError(): BlockError {
   return new BlockError('closed', 'the workspace is closed');
-}
-
-/** Uses all the images, or none. Throws `closed`. */
-function useAll(images: readonly Image[], who: string): (() => void)[] {
-  const releases: (() => void)[] = [];
-  try {
-    for (const image of images) releases.push(deviceOf(image).use(who));
-    return releases;
-  } catch (error) {
-    for (const release of releases) release();
-    throw error;
-  }
 }

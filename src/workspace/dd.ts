@@ -31,6 +31,8 @@ export interface BlocksPlan {
   /** Default: `openNode`. */
   open?: ImageOpener;
   signal?: AbortSignal;
+  /** Bytes that are copied, and all of them. */
+  onProgress?: (current: number, total: number) => void;
   /** `create`: the target is made; `copy`: it is written. */
   onStage?: (stage: 'create' | 'copy') => void;
 }
@@ -59,20 +61,24 @@ export async function copyBlocks(graph: Graph, plan: BlocksPlan): Promise<void> 
 
 async function copyInto(
   graph: Graph,
-  { source, offset, length, signal }: BlocksPlan,
+  { source, offset, length, signal, onProgress }: BlocksPlan,
   target: BlockNode,
 ): Promise<void> {
   const whole = roundDown(length, SECTOR_BYTES);
+  const progress = onProgress && ((current: number): void => onProgress(Math.min(current, length), length));
   if (whole > 0) {
     const options = { driver: defaultDriver('window').name, offset, size: whole, file: source.nodeName };
     const window = await openNode(graph, validate('BlockdevOptions', options), { readOnly: true });
     try {
-      await convert({ source: window, target, targetIsZero: readsAsZeroes(target) || undefined, signal });
+      const targetIsZero = readsAsZeroes(target) || undefined;
+      await convert({ source: window, target, targetIsZero, signal, onProgress: progress });
     } finally {
       await graph.release(window);
     }
   }
-  if (whole < length) await copyRest({ source, offset: offset + whole }, target, whole, length - whole);
+  if (whole === length) return;
+  await copyRest({ source, offset: offset + whole }, target, whole, length - whole);
+  progress?.(length);
 }
 
 /** Writes the last `length` bytes, less than a sector. */

@@ -81,6 +81,26 @@ export async function withImage<T>(
 }
 
 /**
+ * Opens an image for writing, runs `action` on it, and closes it. Rejects as `openNode`, as `action`, and where the last flush fails; after a failure of `action` that of
+ * closing counts for nothing.
+ */
+export async function withWritable(
+  graph: Graph,
+  image: ImageSource,
+  options: OpenOptions,
+  action: (node: BlockNode) => Promise<void>,
+): Promise<void> {
+  const node = await openNode(graph, image, { ...options, readOnly: false });
+  try {
+    await action(node);
+  } catch (error) {
+    await graph.release(node).catch(bestEffort('closing after a failure'));
+    throw error;
+  }
+  await graph.release(node);
+}
+
+/**
  * Opens the target of a copy of `source` for writing, with `open` or `openNode`. Where that fails, the file that was created for it is removed
  * (see `undoCreation`).
  */

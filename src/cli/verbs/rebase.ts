@@ -1,11 +1,10 @@
 // `diskwright rebase`: gives an image another backing file.
 
-import { resolveBackingNameOf } from '../../block/filename.js';
-import { referrerOf } from '../../block/foreign-name.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { knownDriver } from '../../block/registry.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import { type BackingName, rebaseImage, renameBacking } from '../../workspace/rebase.js';
+import type { ImageOpener } from '../../workspace/open.js';
+import { type BackingName, openNewBacking, rebaseImage, renameBacking } from '../../workspace/rebase.js';
 import {
   cacheMode,
   cacheOption,
@@ -141,8 +140,8 @@ async function rename(session: Session, image: BlockNode, plan: Plan): Promise<n
 }
 
 async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<number> {
-  const { name, format } = plan;
-  const backing = name === undefined ? null : await openNew(session, image, name, { ...plan.source, format });
+  const to = wantedName(plan);
+  const backing = to === null ? null : await openNewBacking(image, to, openerOfNew(session, plan));
   const { clock } = session.host;
   const interrupt = new Interrupt(session);
   const view = openProgress(plan.progress);
@@ -151,7 +150,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
   try {
     await rebaseImage({
       image,
-      to: wantedName(plan),
+      to,
       backing,
       compress: plan.compress,
       fua: plan.fua,
@@ -180,17 +179,15 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
   }
 }
 
-/** Opens the new backing file, by the name that the header will have. */
-async function openNew(session: Session, image: BlockNode, name: string, how: ImageArguments): Promise<BlockNode> {
-  try {
-    const referrer = await referrerOf(image, 'backing');
-    return await openImage(session, resolveBackingNameOf(image, name), { ...how, purpose: 'copy', referrer });
-  } catch (error) {
-    const failure = toBlockError(error);
-    const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);
-    throw new BlockError(failure.code, `Could not open new backing file '${name}': ${reasonOf(reason)}`, {
-      path: failure.path,
-      cause: error,
-    });
-  }
+/** Its errors have the reason alone: what they are about was typed in another way. */
+function openerOfNew(session: Session, { source }: Plan): ImageOpener {
+  return async (name, how) => {
+    try {
+      return await openImage(session, String(name), { ...source, ...how, purpose: 'copy' });
+    } catch (error) {
+      const failure = toBlockError(error);
+      const reason = reasonOf(failure.cause === undefined ? failure : toBlockError(failure.cause));
+      throw new BlockError(failure.code, reason, { path: failure.path, cause: error });
+    }
+  };
 }
