@@ -25,7 +25,9 @@ const COPIES = ['convert', 'compare', 'commit', 'stream', 'mirror', 'backup'];
 /** Programs of QEMU that are one command of ours. */
 const PROGRAMS = { 'qemu-io': 'io', 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 const { argv, env, execArgv, version, versions, arch } = process;
-const word = PROGRAMS[argv[1].slice(argv[1].lastIndexOf('/') + 1)] ?? argv[2] ?? '';
+// A script in place of one of QEMU's programs says so first (src/cli/as-program.ts).
+const as = argv[2]?.startsWith('--as=') ? argv[2].slice(5) : undefined;
+const word = PROGRAMS[as ?? argv[1].slice(argv[1].lastIndexOf('/') + 1)] ?? argv[as === undefined ? 2 : 3] ?? '';
 const flag = COPIES.includes(word) ? RARELY_OPTIMISE[versions.v8.split('.', 2).join('.')] : undefined;
 if (flag !== undefined) require('node:v8').setFlagsFromString(flag);
 

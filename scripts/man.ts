@@ -43,6 +43,7 @@ function generalPage(version: string, { all }: FormatNames): string {
       [
         ['--help', 'Show the general help; behind a command, that of the command.'],
         ['--version', 'Show the version, the I/O engine and the codecs; with --json, as an object.'],
+        ['--as=PROGRAM ...', 'Take the command line of qemu-img, qemu-io or qemu-nbd, as when called by that name.'],
       ]
         .map(([option, help]) => `.TP\n.B ${plain(option)}\n${plain(help)}`)
         .join('\n'),

@@ -17,8 +17,7 @@ process.on('uncaughtException', (error) => {
 process.on('beforeExit', () => process.exit());
 
 // `main` reports errors itself; a rejection that it does not handle goes to the handler above.
-const program = process.argv[1];
-void main(commandLine(), program.slice(program.lastIndexOf('/') + 1)).then((code) => {
+void main(commandLine(), process.argv[1]).then((code) => {
   process.exitCode = code;
   leave(code);
 });

@@ -1,25 +1,27 @@
 // The entry of the command line: finds the verb, loads no module but its own, runs it and returns the exit code.
 
+import { calledAs } from './as-program.js';
 import type { FormatNames } from './format-names.js';
 import { UsageError } from './getopt.js';
-import { PROGRAM, QEMU_IMG, reportFailure, setProgram } from './output.js';
+import { AS, PROGRAM, QEMU_IMG, reportFailure, setProgram } from './output.js';
 import { formats, print, runVerb } from './run-verb.js';
 import { HELP, verbHelp, wrap } from './verb.js';
 import { REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
 
 /**
- * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was
+ * Runs one command line and resolves with its exit code. `given` is without node and the script; `file` is the path that the program was
  * called by.
  */
-export async function main(args: readonly string[], calledAs = PROGRAM): Promise<number> {
+export async function main(given: readonly string[], file: string = PROGRAM): Promise<number> {
   try {
-    if (calledAs === QEMU_IMG) {
-      setProgram(calledAs);
+    const { program, args } = calledAs(file, given);
+    if (program === QEMU_IMG) {
+      setProgram(program);
       return await (await import('./qemu-img.js')).runAsQemuImg(args);
     }
-    if (Object.hasOwn(REPLACED_PROGRAMS, calledAs)) {
-      setProgram(calledAs);
-      return await runVerb(await verbCalled(REPLACED_PROGRAMS[calledAs]), args);
+    if (Object.hasOwn(REPLACED_PROGRAMS, program)) {
+      setProgram(program);
+      return await runVerb(await verbCalled(REPLACED_PROGRAMS[program]), args);
     }
     const [name, ...rest] = args;
     if (name === undefined) throw new UsageError('Not enough arguments', true);
@@ -65,6 +67,8 @@ ${verbs.join('\n')}
       shows this help
   ${PROGRAM} --version [--json]
       shows the version, the I/O engine and the codecs
+  ${PROGRAM} ${AS}PROGRAM ...
+      takes the command line of PROGRAM: ${[QEMU_IMG, ...Object.keys(REPLACED_PROGRAMS)].slice(0, 3).join(', ')}
 
 Commands of qemu-img have its options and output, nbd has those of qemu-nbd,
 io those of qemu-io; salvage, compact, shims and completion are Diskwright's

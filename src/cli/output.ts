@@ -13,6 +13,8 @@ import { UsageError } from './getopt.js';
 export const PROGRAM = 'diskwright';
 /** The name by which the program takes qemu-img's command line. */
 export const QEMU_IMG = 'qemu-img';
+/** Begins the first argument of a call in place of another program (`as-program.ts`). scripts/launcher.cjs knows it, too. */
+export const AS = '--as=';
 
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;

@@ -127,14 +127,21 @@ export type MeasuredImage = Sized<ImageCreateOptions>;
 /** Distributes over the formats, so that each keeps its own members. */
 type Sized<T> = T extends unknown ? Omit<T, 'size'> & { size?: number } : never;
 
-export interface MeasureSettings extends Pick<ConvertOptions, 'signal' | 'onProgress'> {
+/** How a program follows a call, and ends it. */
+export interface CallWatch {
+  signal?: AbortSignal;
+  /** Bytes of the disk that are done, and all of them. */
+  onProgress?: (current: number, total: number) => void;
+}
+
+export interface MeasureSettings extends CallWatch {
   /** The image that would be copied. Default: none, the new one is empty. */
   image?: ImageName;
   /** How it is opened. With `snapshot`, that snapshot would be copied. */
   source?: OpenOptions;
 }
 
-export interface RebaseSettings extends Pick<ConvertOptions, 'signal' | 'onProgress'> {
+export interface RebaseSettings extends CallWatch {
   /** Format of the image; found out where it is left out. */
   format?: string;
   /** Format of the new backing file. Required where there is one: without it, the backing file would be probed each time the image is opened. */
@@ -150,7 +157,7 @@ export interface RebaseSettings extends Pick<ConvertOptions, 'signal' | 'onProgr
   forceShare?: boolean;
 }
 
-export interface DdSettings extends Pick<ConvertOptions, 'signal' | 'onProgress'> {
+export interface DdSettings extends CallWatch {
   /** How the source is opened. */
   source?: OpenOptions;
   /** The image to be made. Default: one of the format that its name ends with. */

@@ -1,11 +1,16 @@
-// Links by the names of QEMU's programs: how they are made, and that the program takes no more by such a name than the real one.
+// Scripts by the names of QEMU's programs: how they are made, that each becomes the program, and that the program takes no more by such a name than the real one.
 
-import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { VERBS } from '../../src/cli/verb-table.js';
 import { Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NAMES = ['qemu-img', 'qemu-io', 'qemu-nbd'];
 
 describe('shims', function () {
@@ -16,16 +21,21 @@ describe('shims', function () {
   });
   afterEach(() => shop.remove());
 
-  it('are links to the program, in a folder that may be new, and are made again where they are there', () => {
+  it('are scripts that anybody may run, in a folder that may be new, and are made again where they are there', () => {
     for (let time = 0; time < 2; time++) {
       const { code, stdout } = shop.ours('shims', 'deep/bin');
       expect(code).to.equal(0);
       expect(stdout.split('\n')).to.deep.equal([...NAMES.map((name) => shop.path(`deep/bin/${name}`)), '']);
     }
-    for (const name of NAMES) expect(readlinkSync(shop.path(`deep/bin/${name}`))).to.equal(shop.bundle);
+    for (const name of NAMES) {
+      const stats = lstatSync(shop.path(`deep/bin/${name}`));
+      expect([stats.isFile(), stats.mode & 0o777]).to.deep.equal([true, 0o755]);
+    }
     expect(shop.run(shop.path('deep/bin/qemu-img'), '--version').stdout).to.match(/^qemu-img version 7\.2\.0 \(/);
     expect(shop.run(shop.path('deep/bin/qemu-nbd'), '-z').stderr).to.match(/^qemu-nbd: /);
-    symlinkSync(shop.path('deep/bin/qemu-img'), shop.path('again'));
+    // A link to one, of whatever name, is that tool.
+    symlinkSync('deep/bin/qemu-img', shop.path('again'));
+    expect(shop.run(shop.path('again'), 'info', 'gone').stderr).to.match(/^qemu-img: /);
   });
 
   it('take the place of nothing that is not ours; --force replaces files, never a folder', () => {
@@ -34,14 +44,73 @@ describe('shims', function () {
     symlinkSync('/usr/bin/qemu-io', shop.path('bin/qemu-io'));
     const refused = shop.ours('shims', 'bin');
     expect(refused.code).to.equal(1);
-    expect(refused.stderr.match(/is no link of Diskwright: --force replaces it$/gm)).to.have.lengthOf(2);
+    expect(refused.stderr.match(/ was not made by Diskwright: --force replaces it$/gm)).to.have.lengthOf(2);
     expect(existsSync(shop.path('bin/qemu-img'))).to.equal(false);
     expect(readFileSync(shop.path('bin/qemu-nbd'), 'utf8')).to.equal('mine');
     expect(shop.ours('shims', '-q', '--force', 'bin')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
-    for (const name of NAMES) expect(lstatSync(shop.path(`bin/${name}`)).isSymbolicLink()).to.equal(true);
+    for (const name of NAMES) expect(lstatSync(shop.path(`bin/${name}`)).isFile()).to.equal(true);
     mkdirSync(shop.path('other/qemu-img'), { recursive: true });
     expect(shop.ours('shims', '--force', 'other').code).to.equal(1);
     expect(existsSync(shop.path('other/qemu-io'))).to.equal(false);
+  });
+
+  it('replace the links that older versions made, without a word, but no script that somebody has changed', () => {
+    mkdirSync(shop.path('bin'));
+    const program = readFileSync(shop.bundle);
+    for (const name of NAMES) symlinkSync(shop.bundle, shop.path(`bin/${name}`));
+    expect(shop.ours('shims', 'bin').code).to.equal(0);
+    for (const name of NAMES) expect(lstatSync(shop.path(`bin/${name}`)).isFile()).to.equal(true);
+    // Neither that, nor what is written to a shim, reaches the program.
+    const changed = `${readFileSync(shop.path('bin/qemu-io'), 'utf8')}# mine\n`;
+    writeFileSync(shop.path('bin/qemu-io'), changed);
+    expect(shop.ours('shims', 'bin').stderr).to.match(/qemu-io' was not made by Diskwright: --force replaces it\n$/);
+    expect(readFileSync(shop.path('bin/qemu-io'), 'utf8')).to.equal(changed);
+    expect(readFileSync(shop.bundle).equals(program)).to.equal(true);
+  });
+
+  it('become the program: its exit code, standard input, end by a signal and process are theirs', async () => {
+    expect(shop.ours('shims', '-q', 'bin').code).to.equal(0);
+    expect(shop.ours('create', '-q', '-f', 'raw', 'disk', '1M').code).to.equal(0);
+    expect(shop.run(shop.path('bin/qemu-img'), 'compare', '-f', 'raw', 'disk', 'gone').code).to.equal(2);
+    const child = spawn(shop.path('bin/qemu-io'), ['-f', 'raw', 'disk'], { cwd: shop.folder });
+    let printed = '';
+    child.stdout.on('data', (data) => {
+      printed += data;
+    });
+    child.stdin.write('length\n');
+    while (!printed.includes('1 MiB')) await once(child.stdout, 'data');
+    expect(readFileSync(`/proc/${child.pid}/cmdline`, 'utf8').split('\0').slice(1, 4)).to.deep.equal([
+      shop.bundle,
+      '--as=qemu-io',
+      '-f',
+    ]);
+    child.kill('SIGTERM');
+    expect(await once(child, 'exit')).to.deep.equal([143, null]);
+  });
+
+  it('work from a folder with any name, and where the node that made them is gone', () => {
+    const home = shop.path('it\'s a $(home) "of"\nours');
+    mkdirSync(join(home, 'dist'), { recursive: true });
+    cpSync(dirname(shop.bundle), join(home, 'dist'), { recursive: true });
+    symlinkSync(join(ROOT, 'build'), join(home, 'build'));
+    writeFileSync(join(home, 'package.json'), '{"name": "diskwright"}');
+    const made = shop.run(process.execPath, join(home, 'dist', 'cli.cjs'), 'shims', '-q', 'bin');
+    expect(made).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    const shim = shop.path('bin/qemu-img');
+    const create = (name: string) => shop.run(shim, 'create', '-q', '-f', 'raw', name, '1M');
+    expect(create('a file')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    writeFileSync(shim, readFileSync(shim, 'utf8').replace(/^node=.*$/m, "node='/gone/node'"));
+    expect(create('b')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    expect([statSync(shop.path('a file')).size, statSync(shop.path('b')).size]).to.deep.equal([1 << 20, 1 << 20]);
+    // One of ours still.
+    expect(shop.run(process.execPath, join(home, 'dist', 'cli.cjs'), 'shims', '-q', 'bin').code).to.equal(0);
+  });
+
+  it('call the program with a first argument that nothing else may be', () => {
+    expect(shop.ours('--as=qemu-img', 'info', 'gone').stderr).to.match(/^qemu-img: Could not open 'gone'/);
+    const { code, stderr } = shop.ours('--as=qemu', 'info');
+    expect(code).to.equal(1);
+    expect(stderr).to.match(/^diskwright: Unknown program 'qemu': --as= takes qemu-img, qemu-io, /);
   });
 
   it('say in one line why they cannot be made', () => {

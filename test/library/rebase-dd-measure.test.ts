@@ -47,7 +47,10 @@ describe('rebase of the library', () => {
     'keeps the content over another backing file, over one that is below it, and over none',
     bench(async (space) => {
       const seen: [number, number][] = [];
-      await space.rebase('/d/top', 'other', { backingFormat: 'qcow2', onProgress: (...now) => seen.push(now) });
+      await space.rebase('/d/top', 'other', {
+        backingFormat: 'qcow2',
+        onProgress: (now, all) => seen.push([now, all]),
+      });
       expect(seen.at(-1)).to.deep.equal([SIZE, SIZE]);
       expect(await firstBytes(space, '/d/top')).to.deep.equal([1, 2, 3, 1]);
       expect((await space.info('/d/top'))['backing-filename']).to.equal('other');
@@ -166,7 +169,7 @@ describe('dd of the library', () => {
       await space.dd('/d/middle', '/d/part', {
         create: { driver: 'raw' },
         ...part,
-        onProgress: (...now) => seen.push(now),
+        onProgress: (now, all) => seen.push([now, all]),
       });
       const bytes = host.readFile('/d/part');
       expect(bytes.length).to.equal(1536);
@@ -215,7 +218,7 @@ describe('measure of the library', () => {
       const empty = await space.measure({ driver: 'qcow2', size: SIZE });
       expect(empty.required).to.be.below(empty['fully-allocated']);
       const seen: [number, number][] = [];
-      const copy = await space.measure('qcow2', { image: '/d/top', onProgress: (...now) => seen.push(now) });
+      const copy = await space.measure('qcow2', { image: '/d/top', onProgress: (now, all) => seen.push([now, all]) });
       expect(copy).to.deep.equal({
         required: empty['fully-allocated'],
         'fully-allocated': empty['fully-allocated'],

@@ -1,26 +1,32 @@
-// `diskwright shims`: makes links by the names of QEMU's programs, through which this program takes their command lines.
+// `diskwright shims`: makes scripts by the names of QEMU's programs, through which this program takes their command lines. Scripts and not links: what is written to
+// a link by mistake (`cp`, `>`, an update of the real tool) would be written over the program itself.
 
 import {
+  chmodSync,
   lstatSync,
   mkdirSync,
   readFileSync,
   readlinkSync,
   realpathSync,
   renameSync,
-  symlinkSync,
   unlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { encodeName } from '../../util/name-bytes.js';
+import { decodeName, encodeName } from '../../util/name-bytes.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { HELP, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { PROGRAM, reportError, shown, write } from '../output.js';
+import { AS, PROGRAM, reportError, shown, write } from '../output.js';
 import type { Verb } from '../verb.js';
 
 const NAMES = ['qemu-img', 'qemu-io', 'qemu-nbd'] as const;
 /** The program in a package of Diskwright, this one or another. */
 const PROGRAM_FILE = /(^|\/)dist\/cli\.cjs$/;
+/** Ours are shorter by far. */
+const MAX_SCRIPT_BYTES = 64 << 10;
+/** What stands in a script between its first and its last lines: two words in quotes. */
+const PATHS = /^node='(?:[^']|'\\'')*'\nprogram='(?:[^']|'\\'')*'\n$/;
 
 export const verb: Verb = {
   name: 'shims',
@@ -28,10 +34,10 @@ export const verb: Verb = {
   operands: 'folders',
   synopsis: '[--force] [-q] DIR',
   description:
-    `Makes links to this program in the folder DIR, which is made where it is missing: ${NAMES.join(', ')}. Called by one of these names, ` +
+    `Makes scripts that call this program in the folder DIR, which is made where it is missing: ${NAMES.join(', ')}. Called by one of these names, ` +
     "it takes that tool's command line, and no more, and its messages begin with that name.\n\n" +
-    'Put DIR first in PATH to run scripts that were written for these tools. A link that this command has made before is replaced. If anything else has ' +
-    'one of the names, nothing is made.',
+    'Put DIR first in PATH to run scripts that were written for these tools. What this command has made before (links, in older versions) is replaced. If anything ' +
+    'else has one of the names, nothing is made.',
   options: [
     {
       key: 'force',
@@ -41,7 +47,7 @@ export const verb: Verb = {
     QUIET,
     HELP,
   ],
-  notes: [['Exit codes', '0  the links were made\n1  failed']],
+  notes: [['Exit codes', '0  the scripts were made\n1  failed']],
   examples: [
     ['diskwright shims ~/shims', 'then PATH=~/shims:$PATH nightly-backup.sh runs a script with them'],
     ['diskwright shims --force /usr/local/bin', 'in place of what has these names there'],
@@ -62,21 +68,43 @@ async function run(options: ParsedOptions): Promise<number> {
   }
 }
 
-/** Makes the links in `folder`, and returns the exit code. Throws errors of the system. */
+/** Makes the scripts in `folder`, and returns the exit code. Throws errors of the system. */
 function make(folder: string, force: boolean, quiet: boolean): number {
-  const program = realpathSync(process.argv[1]);
+  const program = decodeName(realpathSync(process.argv[1], 'buffer'));
   mkdirSync(encodeName(resolve(folder)), { recursive: true });
-  const links = NAMES.map((name) => join(resolve(folder), name));
-  // All is looked at before the first link is made.
-  const taken = links.filter((path) => !isFree(path, force));
-  for (const path of taken) reportError(`'${shown(path)}' is no link of Diskwright${hint(path)}`);
+  const places = NAMES.map((name) => ({ name, path: join(resolve(folder), name) }));
+  // All is looked at before the first script is made.
+  const taken = places.filter(({ path }) => !isFree(path, force));
+  for (const { path } of taken) reportError(`'${shown(path)}' was not made by Diskwright${hint(path)}`);
   if (taken.length > 0) return 1;
-  for (const path of links) link(program, path);
-  if (!quiet) for (const path of links) write(`${shown(path)}\n`);
+  for (const { name, path } of places) place(scriptFor(name, program), path);
+  if (!quiet) for (const { path } of places) write(`${shown(path)}\n`);
   return 0;
 }
 
-/** Whether a link may be made there: nothing has the name, or a link of ours, or anything that may be replaced. */
+/**
+ * The script that calls `program` in place of the tool `name`. It becomes the program (`exec`), which so has its arguments, exit code, signals and standard streams. The node
+ * that runs now is the one that starts fastest; where it is gone, the program finds another by its first line.
+ */
+function scriptFor(name: string, program: string): string {
+  const { head, tail } = around(name);
+  return `${head}node=${quoted(process.execPath)}\nprogram=${quoted(program)}\n${tail}`;
+}
+
+/** The lines of a script before and behind the paths. */
+function around(name: string): { head: string; tail: string } {
+  return {
+    head: `#!/bin/sh\n# Diskwright in place of ${name}: made by 'diskwright shims'.\n`,
+    tail: `[ ! -x "$node" ] || exec "$node" "$program" ${AS}${name} "$@"\nexec "$program" ${AS}${name} "$@"\n`,
+  };
+}
+
+/** One word of the shell, whatever characters are in it. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Whether a script may be made there: nothing has the name, or something of ours, or anything that may be replaced. */
 function isFree(path: string, force: boolean): boolean {
   const kind = kindOf(path);
   if (kind === 'nothing' || kind === 'ours') return true;
@@ -92,7 +120,17 @@ function kindOf(path: string): 'nothing' | 'ours' | 'other' | 'folder' {
   const stats = lstatSync(name, { throwIfNoEntry: false });
   if (stats === undefined) return 'nothing';
   if (stats.isDirectory()) return 'folder';
-  return stats.isSymbolicLink() && isProgram(resolve(dirname(path), readlinkSync(name, 'utf8'))) ? 'ours' : 'other';
+  if (stats.isSymbolicLink()) return isProgram(resolve(dirname(path), readlinkSync(name, 'utf8'))) ? 'ours' : 'other';
+  return stats.isFile() && stats.size <= MAX_SCRIPT_BYTES && isScript(readFileSync(name, 'latin1')) ? 'ours' : 'other';
+}
+
+/** Whether `text` is a script of ours, whatever paths it has: nothing else in it was changed. */
+function isScript(text: string): boolean {
+  return NAMES.some((name) => {
+    const { head, tail } = around(name);
+    if (!text.startsWith(head) || !text.endsWith(tail)) return false;
+    return PATHS.test(text.slice(head.length, text.length - tail.length));
+  });
 }
 
 /** Whether it is the program of a package of Diskwright. */
@@ -107,11 +145,13 @@ function isProgram(path: string): boolean {
   }
 }
 
-/** The name has at any moment what it had before, or the new link. */
-function link(program: string, path: string): void {
+/** The name has at any moment what it had before, or the new script. A link is replaced, and not what it leads to. */
+function place(script: string, path: string): void {
   const draft = encodeName(`${path}.${process.pid}`);
-  symlinkSync(program, draft);
+  writeFileSync(draft, encodeName(script), { flag: 'wx', mode: 0o755 });
   try {
+    // Whatever the mask of new files is.
+    chmodSync(draft, 0o755);
     renameSync(draft, encodeName(path));
   } catch (error) {
     unlinkSync(draft);
