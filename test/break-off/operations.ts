@@ -17,6 +17,8 @@ export interface Operation {
   made?: string;
   /** How an image is opened, by the first of these that can: a qcow2 image that is not encrypted, unless told otherwise. */
   ways?(filename: string): ImageName[];
+  /** It stores a bitmap as clean only when what it makes is whole: where the bitmaps are as after, `made` reads as after, whatever happened. */
+  madeFirst?: true;
   /** Of an image that is damaged before: after a failure it is repaired again, and reads as after then. */
   repairs?: true;
 }
@@ -216,6 +218,14 @@ export const OPERATIONS: readonly Operation[] = [
     prepare: oneDisk,
     words: ['amend', '-q', '-o', 'refcount_bits=64', 'disk'],
     images: ['disk'],
+  },
+  {
+    name: 'backup by a bitmap',
+    prepare: withBitmaps,
+    words: ['backup', '-q', '--sync=incremental', '--bitmap=one', '--target=new', '--format=qcow2', 'disk'],
+    images: ['disk'],
+    made: 'new',
+    madeFirst: true,
   },
   { name: 'bitmap --add', prepare: oneDisk, words: ['bitmap', '--add', 'disk', 'one'], images: ['disk'] },
   { name: 'bitmap --remove', prepare: withBitmaps, words: ['bitmap', '--remove', 'disk', 'one'], images: ['disk'] },
