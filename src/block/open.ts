@@ -114,8 +114,11 @@ export async function optionsOfName(graph: Graph, filename: string, format: stri
     const parsed = parseFilename(filename);
     return definition === undefined ? parsed : parsed.as(definition.name);
   }
+  if (definition?.kind === 'protocol') {
+    const named = definition.names?.parse(filename) ?? parseProtocolName(filename);
+    return new LooseOptions({ ...named, driver: definition.name }, {});
+  }
   const file = parseProtocolName(filename);
-  if (definition?.kind === 'protocol') return new LooseOptions({ ...file, driver: definition.name }, {});
   if ('filename' in file) Object.assign(file, { driver: await protocolFor(graph, file.filename) });
   return new LooseOptions({ ...(definition !== undefined && { driver: definition.name }), file }, {});
 }

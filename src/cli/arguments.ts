@@ -14,10 +14,15 @@ export function sizeValue(text: string, what: string): number {
 
 /** Parses the option `key`, a size that sets a limit: a value beyond the largest image becomes that size. Undefined: not given. Throws `UsageError`. */
 export function limitOption(options: ParsedOptions, key: string, what: string): number | undefined {
-  const text = options.get(key);
-  if (text === undefined) return undefined;
-  const size = limitValue(text, what);
-  return Number(size < MAX_BYTES ? size : MAX_BYTES);
+  return checkedOption(options, key, (text) => {
+    const size = limitValue(text, what);
+    return Number(size < MAX_BYTES ? size : MAX_BYTES);
+  });
+}
+
+/** Checks each value of the option `key`, also those that a later one replaces, and returns the last. Undefined: not given. */
+export function checkedOption<T>(options: ParsedOptions, key: string, check: (text: string) => T): T | undefined {
+  return options.all(key).map(check).at(-1);
 }
 
 function limitValue(text: string, what: string): bigint {
@@ -118,6 +123,8 @@ export const FORMAT: OptionSpec = {
   argument: 'FMT',
   help: ({ all }) => `Format of the image: ${all}. Without it the image is probed.`,
 };
+/** Some verbs have a long form of it. */
+export const LONG_FORMAT: OptionSpec = { ...FORMAT, long: 'format' };
 export const IMAGE_OPTS: OptionSpec = {
   key: 'image-opts',
   long: 'image-opts',

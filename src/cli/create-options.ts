@@ -8,7 +8,6 @@ import { parseProtocolName } from '../block/filename.js';
 import { type DriverDefinition, defaultDriver, knownDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { BlockdevDriver } from '../schema/generated/types.js';
-import { flatten, parseKeyval } from '../schema/keyval.js';
 import { validate } from '../schema/validate.js';
 import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
@@ -16,6 +15,7 @@ import { encodeName } from '../util/name-bytes.js';
 import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/size.js';
 import { parseSwitch } from '../util/switches.js';
 import { UsageError } from './getopt.js';
+import { optionItems } from './option-text.js';
 import { shown as shownName } from './output.js';
 
 /** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
@@ -109,8 +109,7 @@ export function parseAmendOptions(format: string, texts: readonly string[]): Rec
   const options: Record<string, unknown> = {};
   const known = amendOptionsOf(format);
   for (const text of texts) {
-    for (const [name, given] of flatten(parseKeyval(text))) {
-      const value = String(given);
+    for (const { name, value } of optionItems(text)) {
       const option = known.find((candidate) => candidate.name === name);
       if (option?.member) {
         put(options, option.member, memberValue(option, checkedValue(option, value)));
@@ -153,8 +152,7 @@ export function parseCreateOptions(format: string, texts: readonly string[], tar
   const values: CreateValues = new Map();
   const known = [...createOptionsOf(format).options, ...storageOptionsOf(target)];
   for (const text of texts) {
-    for (const [name, given] of flatten(parseKeyval(text))) {
-      const value = String(given);
+    for (const { name, value } of optionItems(text)) {
       const option = known.find((candidate) => candidate.name === name);
       if (option === undefined) throw new UsageError(`Invalid parameter '${name}'`);
       values.set(name, checkedValue(option, value));

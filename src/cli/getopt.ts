@@ -139,6 +139,8 @@ export function parseOptions(
       value = argument;
     }
     given.push([spec.key, value]);
+    // What stands behind a request for help is not looked at.
+    if (spec.key === 'help') at = args.length;
   };
 
   while (at < args.length) {
@@ -166,7 +168,7 @@ export function parseOptions(
         if (spec === undefined) throw new UsageError(words.unknown(`-${word[letter]}`), true);
         const rest = word.slice(letter + 1);
         take(spec, `-${word[letter]}`, rest === '' ? undefined : rest);
-        if (spec.argument !== undefined) break;
+        if (spec.argument !== undefined || spec.key === 'help') break;
       }
     } else {
       positional.push(word);

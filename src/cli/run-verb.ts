@@ -12,6 +12,9 @@ export async function runVerb(verb: Verb, args: readonly string[]): Promise<numb
     if (asksForHelp(args)) return print(await helpFor(verb));
     const options = optionsIn(verb, args);
     if (options.has('help')) return print(await helpFor(verb));
+    const objects = options.all('object').find((text) => text.endsWith('help'));
+    const help = objects === undefined ? null : (await import('./object-help.js')).objectHelp(objects);
+    if (help !== null) return print(help);
     if (options.has(UNTRUSTED.key)) (await import('./session.js')).trustNoImage();
     beginProgress(options);
     const code = await verb.run(options);

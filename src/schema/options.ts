@@ -79,7 +79,16 @@ export function isJsonFilename(filename: string): boolean {
  * `invalid-argument`.
  */
 export function parseJsonFilename(filename: string): LooseOptions {
-  return new LooseOptions(unflatten(flatten(parseJsonObject(filename.slice('json:'.length)))), { strings: true });
+  return new LooseOptions(unflatten(flatten(jsonOfName(filename))), { strings: true });
+}
+
+function jsonOfName(filename: string): Record<string, unknown> {
+  try {
+    return parseJsonObject(filename.slice('json:'.length));
+  } catch (error) {
+    if (!(error instanceof BlockError)) throw error;
+    throw new BlockError(error.code, `Could not parse the JSON options: ${error.message}`, { cause: error });
+  }
 }
 
 /** The `json:{...}` file name of a node, spelled as QEMU spells it. */
@@ -106,13 +115,7 @@ function rank(key: string): number {
 
 /** Parses a JSON object. Throws `invalid-argument`, with QEMU's message, where the text is not one. */
 export function parseJsonObject(text: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = parseJson(text);
-  } catch (error) {
-    if (!(error instanceof BlockError)) throw error;
-    throw new BlockError(error.code, `Could not parse the JSON options: ${error.message}`, { cause: error });
-  }
+  const value = parseJson(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new BlockError('invalid-argument', 'Invalid JSON object given');
   }

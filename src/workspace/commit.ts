@@ -21,7 +21,8 @@ export function startCommit(env: JobEnvironment, root: BlockNode, request: Commi
 
 /** The node that `qemu-img commit` writes to: the image called `name` (its `-b`), or the backing file. Rejects with `not-found`, `invalid-argument`. */
 export async function commitTarget(top: BlockNode, name: string | undefined): Promise<BlockNode> {
+  if (name !== undefined) return findBelow(top, name);
   const below = backingOf(top);
   if (below === null) throw new BlockError('invalid-argument', 'Image does not have a backing file');
-  return name === undefined ? below : findBelow(top, name);
+  return below;
 }

@@ -144,11 +144,12 @@ export class ExercisedDisk implements NodeUser {
 
   /**
    * Gives the image other options: dotted names and what they are to be; the others stay. Where it rejects, all is as it was. Rejects as `reopenNodes`, and
-   * with `unsupported` where something lies over the image.
+   * with `invalid-argument` where it is to become read-only below copy-on-read.
    */
   async reopen(options: ReadonlyMap<string, string | boolean>, readOnly: boolean): Promise<void> {
     if (this.#root.node !== this.image && readOnly !== this.readOnly) {
-      throw new BlockError('unsupported', 'An image with copy-on-read cannot become read-only yet');
+      const node = this.image.nodeName;
+      throw new BlockError('invalid-argument', `Can't set node '${node}' to r/o with copy-on-read enabled`);
     }
     const { perm } = this.#root;
     if (readOnly) NodeLinks.changePermissions(this.#root, Perm.CONSISTENT_READ, PERM_ALL);

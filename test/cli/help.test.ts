@@ -24,7 +24,7 @@ its array ends with null. Of a single image that cannot be read to its end, what
 was found before is printed, as by qemu-img: then the JSON has no end.
 
 Options:
-  -f FMT
+  -f, --format=FMT
       Format of the image: raw, qcow2 or luks. Without it the image is probed.
   --image-opts
       FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2.

@@ -53,14 +53,19 @@ export class Workshop {
     return run(process.execPath, [this.bundle, ...args], this.folder);
   }
 
-  /** Runs our command line by the name of one of QEMU's programs. */
-  shim(name: string, ...args: string[]): Outcome {
+  /** A link to our program by the name of one of QEMU's, so that it takes that one's command line. */
+  linked(name: string): string {
     const link = this.path(`.${name}-shim/${name}`);
     if (!existsSync(link)) {
       mkdirSync(dirname(link));
       symlinkSync(this.bundle, link);
     }
-    return run(link, args, this.folder);
+    return link;
+  }
+
+  /** Runs our command line by the name of one of QEMU's programs. */
+  shim(name: string, ...args: string[]): Outcome {
+    return run(this.linked(name), args, this.folder);
   }
 
   qemuImg(...args: string[]): Outcome {
@@ -70,6 +75,11 @@ export class Workshop {
   /** Runs a peer. */
   run(program: string, ...args: string[]): Outcome {
     return run(program, args, this.folder);
+  }
+
+  /** Runs a peer in another folder. */
+  runIn(folder: string, program: string, ...args: string[]): Outcome {
+    return run(program, args, folder);
   }
 
   /** Runs a peer that must succeed. */

@@ -37,9 +37,7 @@ async function runOpen(state: IoState, given: GivenWords, command: IoCommand): P
   for (const [letter, argument] of given.options) {
     if (letter !== 'o') continue;
     if (state.imageOpts) return answerFailed("Can't use 'open -o' with --image-opts: the name says all options");
-    const options = parseOptionText(argument);
-    if (options === null) return 'failed';
-    for (const [name, value] of options) merged.set(name, value);
+    for (const [name, value] of parseOptionText(argument)) merged.set(name, value);
   }
   if (given.operands.length > 1) return misused(command);
   const wish: OpenWish = wishOf(given.options, merged);
@@ -90,9 +88,7 @@ async function runReopen(state: IoState, given: GivenWords, command: IoCommand):
     if (letter === 'c') continue;
     if (letter === 'o') {
       if (changes.size > 0) return misused(command);
-      const options = parseOptionText(argument);
-      if (options === null) return 'failed';
-      changes = options;
+      changes = parseOptionText(argument);
     } else if (readOnly !== null) return complain('Only one -r/-w option may be given');
     else readOnly = letter === 'r';
   }

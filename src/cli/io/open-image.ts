@@ -90,7 +90,7 @@ export async function openDisk(session: Session, wish: OpenWish): Promise<Exerci
   } catch (error) {
     const failure = toBlockError(error);
     if (failure.code === 'internal') throw error;
-    const what = path === undefined ? "can't open" : `can't open device ${path}`;
+    const what = path === undefined || wish.imageOpts ? "can't open" : `can't open device ${path}`;
     throw new BlockError(failure.code, `${what}: ${reasonFor(failure)}`, { path, operation: 'open', cause: error });
   }
 }
@@ -134,7 +134,11 @@ async function openImage(session: Session, wish: OpenWish): Promise<BlockNode> {
     forceShare,
     ...(readOnly || forgets ? {} : { discard }),
   });
-  if (!forgets) return image;
+  if (!forgets) {
+    if (!image.readOnly || readOnly) return image;
+    await graph.release(image).catch(bestEffort('closing after a failure'));
+    throw new BlockError('read-only', 'Block node is read-only');
+  }
   try {
     return await addOverlay(session, image, { discard, cache, readOnly });
   } catch (error) {

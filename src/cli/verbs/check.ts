@@ -9,10 +9,11 @@ import { checkImage, fixedBy, repairImage } from '../../workspace/check.js';
 import type { ImageOpener } from '../../workspace/open.js';
 import {
   cacheMode,
+  checkedOption,
   FORCE_SHARE,
-  FORMAT,
   HELP,
   IMAGE_OPTS,
+  LONG_FORMAT,
   OBJECT,
   OUTPUT,
   outputFormat,
@@ -58,7 +59,7 @@ export const verb: Verb = {
     'zeroes afterwards; nothing that could be read is lost. A repair that is cut off can be done again.\n\n' +
     'With several images, each human output is preceded by the image name and the JSON output is an array; the exit code is the worst.',
   options: [
-    FORMAT,
+    LONG_FORMAT,
     IMAGE_OPTS,
     OUTPUT,
     SOURCE_CACHE,
@@ -130,9 +131,10 @@ async function run(options: ParsedOptions): Promise<number> {
 }
 
 function repairKind(options: ParsedOptions): RepairKind | undefined {
-  const kind = options.get('repair');
-  if (kind === undefined || kind === 'leaks' || kind === 'all') return kind;
-  throw new UsageError(`Unknown option value for -r (expecting 'leaks' or 'all'): ${kind}`, true);
+  return checkedOption(options, 'repair', (kind) => {
+    if (kind === 'leaks' || kind === 'all') return kind;
+    throw new UsageError(`Unknown option value for -r (expecting 'leaks' or 'all'): ${kind}`, true);
+  });
 }
 
 async function checkOne(

@@ -3,17 +3,7 @@
 import type { CompareOptions, CompareResult } from '../../block/compare.js';
 import { toBlockError } from '../../util/errors.js';
 import { type ComparedImage, type CompareWatch, compareImages } from '../../workspace/compare.js';
-import {
-  type CacheMode,
-  cacheMode,
-  FORCE_SHARE,
-  FORMAT,
-  HELP,
-  IMAGE_OPTS,
-  OBJECT,
-  QUIET,
-  SOURCE_CACHE,
-} from '../arguments.js';
+import { cacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, SOURCE_CACHE } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import {
@@ -77,10 +67,9 @@ export const verb: Verb = {
 async function run(options: ParsedOptions): Promise<number> {
   const quiet = options.has('quiet');
   const kind = progressKind(options);
-  const cache = sourceCache(options);
-  if (cache === null) return EXIT_OPEN_FAILED;
-  const how = { ...imageArguments(options), cache };
   if (options.positional.length !== 2) throw new UsageError('Expecting two image file names', true);
+  const how = imagesOf(options);
+  if (how === null) return EXIT_OPEN_FAILED;
   if (how.imageOpts && options.has('format2')) {
     throw new UsageError('--image-opts and -F are mutually exclusive');
   }
@@ -94,10 +83,11 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** Parses `-T`. Null after a wrong mode has been reported: qemu-img's exit code for it is that of an image that cannot be opened. */
-function sourceCache(options: ParsedOptions): CacheMode | null {
+/** Parses how the images are opened. Null after a mistake has been reported: qemu-img's exit code for it is that of an image that cannot be opened. */
+function imagesOf(options: ParsedOptions): ImageArguments | null {
   try {
-    return cacheMode(options, 'source-cache', 'source cache', 'writeback');
+    const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+    return { ...imageArguments(options), cache };
   } catch (error) {
     reportFailure(error);
     return null;

@@ -15,6 +15,7 @@ import {
   type CacheMode,
   cacheMode,
   cacheOption,
+  checkedOption,
   FORCE_SHARE,
   FORMAT,
   HELP,
@@ -275,8 +276,9 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (backing !== undefined) values.set('backing_file', backing);
   const backingFormat = options.get('backing-format');
   if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
-  if (backing !== undefined && create && made !== null && !made.hasBacking) {
-    throw new UsageError(`Backing file not supported for file format '${format}'`);
+  if ((backing ?? backingFormat) !== undefined && create && made !== null && !made.hasBacking) {
+    const what = backing === undefined ? 'Backing file format' : 'Backing file';
+    throw new UsageError(`${what} not supported for file format '${format}'`);
   }
   if (sources.length > 1 && (backing !== undefined || values.has('backing_file'))) {
     throw new UsageError(
@@ -312,8 +314,10 @@ function planOf(options: ParsedOptions, format: string): Plan {
 }
 
 function sparseOption(options: ParsedOptions): number | undefined {
-  const text = options.get('sparse');
-  if (text === undefined) return undefined;
+  return checkedOption(options, 'sparse', sparseValue);
+}
+
+function sparseValue(text: string): number {
   const size = sizeValue(text, 'buffer size for sparse output');
   if (size % SECTOR_BYTES !== 0 || size > MAX_SPARSE_BYTES) {
     throw new UsageError(
@@ -325,8 +329,10 @@ function sparseOption(options: ParsedOptions): number | undefined {
 }
 
 function parallelOption(options: ParsedOptions): number | undefined {
-  const text = options.get('parallel');
-  if (text === undefined) return undefined;
+  return checkedOption(options, 'parallel', parallelValue);
+}
+
+function parallelValue(text: string): number {
   const count = /^\d+$/.test(text) ? Number(text) : 0;
   if (count < 1 || count > 16) {
     throw new UsageError('Invalid number of coroutines. Allowed number of coroutines is between 1 and 16');

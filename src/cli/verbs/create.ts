@@ -77,8 +77,8 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const [filename, sizeText, extra] = options.positional;
   if (filename === undefined) throw new UsageError('Expecting image file name', true);
-  if (extra !== undefined) throw new UsageError(`Unexpected argument: ${extra}`, true);
   const size = sizeText === undefined ? undefined : sizeValue(sizeText, 'image size');
+  if (extra !== undefined) throw new UsageError(`Unexpected argument: ${extra}`, true);
   const values = valuesOf(options, format, filename, size);
   const backing = values.get('backing_file');
   return withSession(
@@ -129,14 +129,15 @@ function valuesOf(options: ParsedOptions, format: string, filename: string, size
       values.set('size', String(size));
     }
     const backing = options.get('backing');
-    if (!hasBackingFiles(format) && (backing ?? options.get('backing-format')) !== undefined) {
-      throw new UsageError(`Backing file not supported for file format '${format}'`);
+    const backingFormat = options.get('backing-format');
+    if (!hasBackingFiles(format) && (backing ?? backingFormat) !== undefined) {
+      const what = backing === undefined ? 'Backing file format' : 'Backing file';
+      throw new UsageError(`${what} not supported for file format '${format}'`);
     }
     if (backing !== undefined) values.set('backing_file', backing);
-    const backingFormat = options.get('backing-format');
     if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
-    if (values.get('backing_file') === '') throw new UsageError('Expected backing file name, got empty string');
     if (values.get('backing_file') === filename) throw new UsageError(SAME_FILE);
+    if (values.get('backing_file') === '') throw new UsageError('Expected backing file name, got empty string');
     return values;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

@@ -3,7 +3,7 @@
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { formatSize } from '../../util/size.js';
 import { imageInfos } from '../../workspace/info.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, someImages } from '../arguments.js';
+import { FORCE_SHARE, HELP, IMAGE_OPTS, LONG_FORMAT, OBJECT, OUTPUT, outputFormat, someImages } from '../arguments.js';
 import type { ParsedOptions } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
@@ -36,7 +36,7 @@ export const verb: Verb = {
     'With several images, the human output is separated by empty lines, the JSON output is an array. An image that cannot be opened is ' +
     'reported and left out.',
   options: [
-    FORMAT,
+    LONG_FORMAT,
     IMAGE_OPTS,
     OUTPUT,
     {

@@ -6,9 +6,9 @@ import { mapImage } from '../../workspace/map.js';
 import type { ImageOpener } from '../../workspace/open.js';
 import {
   FORCE_SHARE,
-  FORMAT,
   HELP,
   IMAGE_OPTS,
+  LONG_FORMAT,
   limitOption,
   OBJECT,
   OUTPUT,
@@ -34,7 +34,7 @@ export const verb: Verb = {
     'image name, and the JSON output is an array of arrays. If one image cannot be opened or read, the others are still listed, and its array ' +
     'ends with null. Of a single image that cannot be read to its end, what was found before is printed, as by qemu-img: then the JSON has no end.',
   options: [
-    FORMAT,
+    LONG_FORMAT,
     IMAGE_OPTS,
     { key: 'start', short: 's', long: 'start-offset', argument: 'OFFSET', help: 'First byte (default 0).' },
     { key: 'length', short: 'l', long: 'max-length', argument: 'LEN', help: 'Number of bytes at most.' },

@@ -3,7 +3,17 @@
 import type { BlockMeasureInfo } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { copiedBitmaps, type Measured, measureImage } from '../../workspace/measure.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, sizeValue } from '../arguments.js';
+import {
+  checkedOption,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  OUTPUT,
+  outputFormat,
+  sizeValue,
+} from '../arguments.js';
 import {
   asksForOptionHelp,
   type CreateValues,
@@ -81,8 +91,7 @@ export const verb: Verb = {
 
 async function run(options: ParsedOptions): Promise<number> {
   const json = outputFormat(options) === 'json';
-  const sizeText = options.get('size');
-  const size = sizeText === undefined ? undefined : sizeValue(sizeText, 'image size');
+  const size = checkedOption(options, 'size', (text) => sizeValue(text, 'image size'));
   const texts = options.all('options');
   const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   if (asksForOptionHelp(texts)) {

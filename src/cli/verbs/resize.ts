@@ -4,7 +4,7 @@ import type { PreallocMode } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { MAX_BYTES, sizeOfOption } from '../../util/size.js';
 import { resizeNode } from '../../workspace/resize.js';
-import { FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
+import { checkedOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportWarning, write } from '../output.js';
 import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
@@ -44,10 +44,15 @@ const MODES: readonly PreallocMode[] = ['off', 'metadata', 'falloc', 'full'];
 const SHRINKS =
   "Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, make sure there is no important data there.";
 
+function preallocationMode(text: string): PreallocMode {
+  const found = MODES.find((mode) => mode === text);
+  if (found === undefined) throw new UsageError(`Invalid preallocation mode '${text}'`);
+  return found;
+}
+
 async function run(options: ParsedOptions): Promise<number> {
   const [filename, sizeText] = options.positional;
-  const preallocation = MODES.find((mode) => mode === (options.get('preallocation') ?? 'off'));
-  if (preallocation === undefined) throw new UsageError(`Invalid preallocation mode '${options.get('preallocation')}'`);
+  const preallocation = checkedOption(options, 'preallocation', preallocationMode) ?? 'off';
   const how = imageArguments(options);
   if (options.positional.length !== 2) throw new UsageError('Expecting image file name and size', true);
   const sign = /^[+-]/.exec(sizeText)?.[0] ?? '';

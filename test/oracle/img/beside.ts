@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { asOurs, type Outcome, run } from '../../support/cli.js';
+import { isDeepStrictEqual } from 'node:util';
+import { type Outcome, run } from '../../support/cli.js';
 import type { Case } from './cases.js';
 import type { Images } from './images.js';
 
@@ -19,46 +20,64 @@ export interface Pair {
   theirs: Result;
   /** What only one of them can tell: content that differs, an image of ours that has errors. */
   faults: readonly string[];
+  /** We have changed no file, and made none. */
+  untouched: boolean;
 }
 
 /** These change nothing, but with `-r`. */
 const LOOKING = ['info', 'map', 'check', 'compare', 'measure', 'bench'];
 
 const changes = (words: readonly string[]): boolean =>
-  !LOOKING.includes(words[0]) || words.some((word) => /^-[a-zA-Z]*[rw]/.test(word)) || words.includes('-w');
+  !LOOKING.includes(words[0]) || words.some((word) => /^(-[a-zA-Z]*[rw]|--r)/.test(word));
 
-/** Runs a case with both. `bundle`: our program. */
-export function runCase({ commands }: Case, images: Images, bundle: string): Pair {
-  const ours = (words: readonly string[], folder: string) => run(process.execPath, [bundle, ...words], folder);
-  const theirs = (words: readonly string[], folder: string) => asOurs(run('qemu-img', words, folder));
+/** Runs a command line in a folder. */
+export type Program = (words: readonly string[], folder: string) => Outcome | Promise<Outcome>;
+
+/** Runs a case with both. Ours is compared as it is: `theirs` says what qemu-img says in our words. */
+export async function runCase({ commands }: Case, images: Images, ours: Program, theirs: Program): Promise<Pair> {
   if (!commands.some(changes)) {
-    const said = (by: typeof ours) => commands.map((words) => filtered(by(words, images.folder), images.folder));
-    return { ours: { said: said(ours), files: {} }, theirs: { said: said(theirs), files: {} }, faults: [] };
+    const said = (by: Program) => runAll(by, commands, images.folder);
+    return {
+      ours: { said: await said(ours), files: {} },
+      theirs: { said: await said(theirs), files: {} },
+      faults: [],
+      untouched: true,
+    };
   }
   const folders = [images.copyFor(commands.flat()), images.copyFor(commands.flat())];
   try {
     const before = contents(folders[0]);
-    const [ourSaid, theirSaid] = [ours, theirs].map((by, i) =>
-      commands.map((words) => withoutPlaces(filtered(by(words, folders[i]), folders[i]))),
-    );
+    const ourSaid = await runAll(ours, commands, folders[0]);
+    const theirSaid = await runAll(theirs, commands, folders[1]);
     const changed = changedFiles(before, folders);
+    const faults: string[] = [];
+    for (const name of changed) faults.push(...(await faultsOf(name, folders, ours)));
     return {
-      ours: { said: ourSaid, files: looks(folders[0], changed) },
-      theirs: { said: theirSaid, files: looks(folders[1], changed) },
-      faults: changed.flatMap((name) => faultsOf(name, folders, bundle)),
+      ours: { said: ourSaid.map(withoutPlaces), files: looks(folders[0], changed) },
+      theirs: { said: theirSaid.map(withoutPlaces), files: looks(folders[1], changed) },
+      faults,
+      untouched: isDeepStrictEqual(before, contents(folders[0])),
     };
   } finally {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   }
 }
 
+async function runAll(by: Program, commands: Case['commands'], folder: string): Promise<Outcome[]> {
+  const said: Outcome[] = [];
+  for (const words of commands) said.push(filtered(await by(words, folder), folder));
+  return said;
+}
+
 /** What differs from run to run, or has a name of its own. */
-function filtered({ code, stdout, stderr }: Outcome, folder: string): Outcome {
+export function filtered({ code, stdout, stderr }: Outcome, folder: string): Outcome {
   const filter = (text: string): string =>
     text
       .replaceAll(folder, 'FOLDER')
       .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'DATE')
       .replace(/"date-(n?sec)": \d+/g, '"date-$1": 0')
+      // Each has a help of its own.
+      .replace(/qemu-img version .*$/s, 'HELP')
       // Ours names the verb's help.
       .replace(/^Try '.*--help' for more information$/gm, 'Try HELP')
       .replace(/#block\d+/g, '#block')
@@ -130,7 +149,7 @@ function mapOf({ code, stdout }: Outcome): unknown {
 }
 
 /** What is wrong with the file `name` that we left, as both read it. */
-function faultsOf(name: string, folders: readonly string[], bundle: string): string[] {
+async function faultsOf(name: string, folders: readonly string[], ourProgram: Program): Promise<string[]> {
   const [ours, theirs] = folders.map((folder) => join(folder, name));
   const both = folders.every((folder) => namesIn(folder).includes(name));
   if (!both) return [];
@@ -141,7 +160,7 @@ function faultsOf(name: string, folders: readonly string[], bundle: string): str
   const code = (program: string, ...words: string[]) => run(program, words, folders[0]).code;
   const compared = code('qemu-img', 'compare', '-U', ours, theirs);
   if (compared === 1) faults.push(`${name}: the content differs, as qemu-img reads it`);
-  const again = code(process.execPath, bundle, 'compare', '-U', ours, theirs);
+  const again = (await ourProgram(['compare', '-U', ours, theirs], folders[0])).code;
   if (again !== compared) faults.push(`${name}: our compare ends with ${again}, qemu-img's with ${compared}`);
   const [checked, theirCheck] = [ours, theirs].map((file) => code('qemu-img', 'check', '-U', file));
   if (checked !== theirCheck) faults.push(`${name}: check ends with ${checked}, of qemu-img's with ${theirCheck}`);

@@ -75,7 +75,12 @@ function session(program: string, args: readonly string[], cwd: string, lines: r
   if (error !== undefined) {
     throw new Error(`${program} ${args.join(' ')} did not end:\n${stdout}\n${stderr}`);
   }
-  return { code: status, signal, answers: stdout.split('qemu-io> ').map(comparable), errors: stderr };
+  return {
+    code: status,
+    signal,
+    answers: stdout.split('qemu-io> ').map(comparable),
+    errors: stderr.replace(/#block\d+/g, '#block'),
+  };
 }
 
 /** Times and rates differ, and so do the words that explain a command. */

@@ -18,6 +18,8 @@ export interface Setting {
   extended: boolean;
   /** Zeroes are written to whole clusters, so that both programs allocate the same. */
   exact: boolean;
+  /** There is a backing file, or a temporary overlay. */
+  layered: boolean;
   /** Nothing lies in the image yet: what is not written to in the session is not allocated. */
   empty: boolean;
 }
@@ -50,6 +52,7 @@ export function randomSetting(random: Random): Setting {
       cluster: args.includes('-s') ? 64 * KiB : 4 * KiB,
       extended: false,
       exact: true,
+      layered: args.includes('-s'),
       empty: false,
     };
   }
@@ -82,6 +85,7 @@ export function randomSetting(random: Random): Setting {
     cluster: args.includes('-s') ? Math.max(cluster, 64 * KiB) : cluster,
     extended: options.includes('extended'),
     exact: !options.includes('0.10') && random.chance(0.6),
+    layered: layers > 0 || args.includes('-s'),
     empty,
   };
 }
@@ -191,10 +195,12 @@ export class SessionMaker {
   }
 
   #truncate(): string {
-    const { size: start, cluster, empty } = this.#setting;
+    const { size: start, cluster, empty, exact, layered } = this.#setting;
     // In whole clusters: where a disk is cut within one and grows again, qemu-io brings the old data back.
     const unit = Math.max(512, cluster);
-    const size = Math.max(1, Math.ceil(start / unit) + this.#random.between(empty ? 0 : -8, 8)) * unit;
+    // And where it is cut before the end of its backing file, that writes zeroes beyond there, too.
+    const least = empty || (exact && layered) ? 0 : -8;
+    const size = Math.max(1, Math.ceil(start / unit) + this.#random.between(least, 8)) * unit;
     return this.#line(
       'truncate',
       this.#random.chance(0.2) ? `-m ${this.#random.pick(['off', 'metadata', 'full', 'falloc', 'x'])}` : '',

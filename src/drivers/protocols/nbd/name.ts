@@ -132,8 +132,9 @@ function parseOldName(filename: string): BlockdevOptionsNbd {
   const place = filename.slice('nbd:'.length, mark < 0 ? undefined : mark);
   const name = mark < 0 ? {} : { export: filename.slice(mark + EXPORT_MARK.length) };
   if (filename.includes('\0')) throw invalid(filename, 'it contains a zero byte');
-  if (!filename.startsWith('nbd:') || place === '')
-    throw new BlockError('invalid-argument', 'NBD server address missing');
+  if (!filename.startsWith('nbd:'))
+    throw new BlockError('invalid-argument', "File name string for NBD must start with 'nbd:'");
+  if (place === '') throw new BlockError('invalid-argument', 'NBD server address missing');
   if (place.startsWith('unix:')) {
     const path = place.slice('unix:'.length);
     if (path === '') throw invalid(filename, 'the socket is missing');

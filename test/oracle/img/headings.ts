@@ -1,0 +1,8 @@
+// The headings of docs/differences.md, as cases and rules name them.
+
+import { readFileSync } from 'node:fs';
+
+export function headings(): Set<string> {
+  const page = readFileSync(new URL('../../../docs/differences.md', import.meta.url), 'utf8');
+  return new Set([...page.matchAll(/^### `([\w-]+)`/gm)].map(([, name]) => name));
+}
