@@ -18,8 +18,6 @@ export interface Setting {
   extended: boolean;
   /** Zeroes are written to whole clusters, so that both programs allocate the same. */
   exact: boolean;
-  /** There is a backing file, or a temporary overlay. */
-  layered: boolean;
   /** Nothing lies in the image yet: what is not written to in the session is not allocated. */
   empty: boolean;
 }
@@ -52,7 +50,6 @@ export function randomSetting(random: Random): Setting {
       cluster: args.includes('-s') ? 64 * KiB : 4 * KiB,
       extended: false,
       exact: true,
-      layered: args.includes('-s'),
       empty: false,
     };
   }
@@ -85,7 +82,6 @@ export function randomSetting(random: Random): Setting {
     cluster: args.includes('-s') ? Math.max(cluster, 64 * KiB) : cluster,
     extended: options.includes('extended'),
     exact: !options.includes('0.10') && random.chance(0.6),
-    layered: layers > 0 || args.includes('-s'),
     empty,
   };
 }
@@ -195,11 +191,10 @@ export class SessionMaker {
   }
 
   #truncate(): string {
-    const { size: start, cluster, empty, exact, layered } = this.#setting;
+    const { size: start, cluster, empty } = this.#setting;
     // In whole clusters: where a disk is cut within one and grows again, qemu-io brings the old data back.
     const unit = Math.max(512, cluster);
-    // And where it is cut before the end of its backing file, that writes zeroes beyond there, too.
-    const least = empty || (exact && layered) ? 0 : -8;
+    const least = empty ? 0 : -8;
     const size = Math.max(1, Math.ceil(start / unit) + this.#random.between(least, 8)) * unit;
     return this.#line(
       'truncate',

@@ -96,15 +96,28 @@ async function grow(
   if (external?.isRaw || preallocation !== 'off') await external?.clearBehind(oldSize, size);
   await clearTail(image, oldSize);
   await dropFrom(image, oldSize);
-  const backing = image.backing();
-  // What is preallocated hides the backing file by data, from the next cluster on; where there are subclusters, it has none.
-  const shown = backing === null ? oldSize : Math.min(size, backing.length);
-  const end =
-    preallocation === 'off' || geometry.extendedL2 ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
+  const end = hiddenEnd(image, oldSize, size, preallocation);
   if (end > oldSize) await zeroGuest(image, oldSize, roundUp(end, geometry.clusterSize) - oldSize, {});
   await external?.grow(oldSize, size, preallocation);
   if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
   await storeSize(image, size);
+}
+
+/**
+ * Where the zeroes end that hide a backing file which goes on behind the old size. They go to the new size, as QEMU writes them, for a backing file may grow, too;
+ * version 2 has no entries for them, and gets data only where it must. What is preallocated hides it by data, from the next cluster on; where there are subclusters, it has none.
+ */
+function hiddenEnd(
+  { backing, geometry, header }: Qcow2Image,
+  oldSize: GuestOffset,
+  size: GuestOffset,
+  preallocation: PreallocMode,
+): number {
+  const length = backing()?.length ?? 0;
+  if (length <= oldSize) return oldSize;
+  const shown = Math.min(size, length);
+  if (preallocation === 'off') return header.version >= 3 ? size : shown;
+  return geometry.extendedL2 ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
 }
 
 /** Commits, then writes the new size. On failure the old size stays valid, and the next commit writes it. */
