@@ -7,6 +7,7 @@ import type {
   BlockMeasureInfo,
 } from '../schema/generated/types.js';
 import type { LevelDriver, LooseOptions } from '../schema/loose-options.js';
+import type { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { CreateOption, CreateOptions } from './create-option.js';
@@ -97,6 +98,28 @@ export interface DriverNames<D extends BlockdevDriver = BlockdevDriver> {
   format?(options: Extract<BlockdevOptions, { driver: D }>): string;
 }
 
+/** What an image holds that is written as a stream, by its units. */
+export interface StreamedContent {
+  /** Units with data. */
+  readonly data: BitTree;
+  /** Units that are marked as zeroes. */
+  readonly zero: BitTree;
+}
+
+/** An image that is written from its first byte to its last, without going back. */
+export interface StreamedImage {
+  /** Bytes that hold data, or not, as a whole: a power of two. */
+  readonly unit: number;
+  /** Bytes of the disk. */
+  readonly size: number;
+  /** The data lies where it lies on the disk, zeroes between it. Otherwise: `head`, then all units with data, one behind the other. */
+  readonly inPlace: boolean;
+  /** A unit can be marked as zeroes, over a backing file. */
+  readonly marksZeroes: boolean;
+  /** What stands before the data. */
+  head(content: StreamedContent): Iterable<Uint8Array>;
+}
+
 /**
  * Where a driver is used that nobody named:
  *
@@ -136,6 +159,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly hasBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
   readonly createOptions?: CreateOptions;
+  /** An image of it can be written in order: how, with these options. Throws as `checkCreate`, and `unsupported` for options with which it cannot. */
+  streamed?(options: Extract<BlockdevCreateOptions, { driver: D }>, filename: string): StreamedImage;
   /** What the storage of an image that is made is made with, beside the options of the format, at a shell: of a protocol. */
   readonly storageOptions?: readonly CreateOption[];
   /** What an image is amended with at a shell (`Abilities.amend`, `Abilities.keySlots`), in qemu-img's order. */

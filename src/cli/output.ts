@@ -37,6 +37,8 @@ let streamed = false;
 /** Whether standard output is a terminal; undefined until somebody asks. */
 let terminal: boolean | undefined;
 let streamsUsed = false;
+/** Standard output takes the bytes of an image. */
+let outputIsGiven = false;
 
 export function program(): string {
   return programName;
@@ -63,8 +65,22 @@ export function silence(stream: 1 | 2): void {
   silent.add(stream);
 }
 
+/** From now on, standard output is for the bytes of an image: what else is to be printed there goes to standard error. */
+export function giveOutputAway(): void {
+  outputIsGiven = true;
+}
+
+/** Where text for the user goes. */
+export function textStream(): 1 | 2 {
+  return outputIsGiven ? 2 : 1;
+}
+
 /** Writes to standard output. Loading node's stream for that takes 4 ms: what is no terminal does without it. */
 export function write(text: string): void {
+  if (outputIsGiven) {
+    writeErrors(printableLines(text));
+    return;
+  }
   if (silent.has(1) || readerGone) return;
   if (isTerminal()) writeStreamed(printableLines(text));
   else writePlain(Buffer.from(hasRawBytes(text) ? encodeName(text) : text));

@@ -16,6 +16,7 @@ import {
   openLine,
   PLAIN,
   standardStream,
+  textStream,
   write,
   writeErrors,
 } from './output.js';
@@ -84,7 +85,7 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   if (options.has('quiet')) return 'none';
   const asked = named === 'bar' || options.has('bar');
   // A dumb terminal cannot draw a line again, at least not a shorter one.
-  const draws = standardStream(1).isTTY && process.env['TERM'] !== 'dumb';
+  const draws = standardStream(textStream()).isTTY && process.env['TERM'] !== 'dumb';
   if (asked && !draws) return 'percent';
   return asked || (always && standardStream(2).isTTY && draws) ? 'bar' : 'none';
 }

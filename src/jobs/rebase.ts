@@ -225,7 +225,7 @@ class Filling {
 }
 
 /** As `Child.readExtents`; what lies behind the end of the node is zeroes. */
-async function readPadded(link: Child, extents: readonly Extent[], buffer: Uint8Array): Promise<void> {
+export async function readPadded(link: Child, extents: readonly Extent[], buffer: Uint8Array): Promise<void> {
   const last = extents[extents.length - 1];
   if (last.offset + last.length <= link.length) return link.readExtents(extents, buffer);
   let at = 0;

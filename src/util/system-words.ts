@@ -23,6 +23,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ENOTSUP: 'Operation not supported',
   ENXIO: 'No such device or address',
   EOPNOTSUPP: 'Operation not supported',
+  EPIPE: 'Broken pipe',
   EPERM: 'Operation not permitted',
   EROFS: 'Read-only file system',
   ESPIPE: 'Illegal seek',

@@ -43,7 +43,7 @@ import {
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { PROGRAM, reportError, reportWarning, write, writeMessage } from '../output.js';
+import { giveOutputAway, PROGRAM, reportError, reportWarning, write, writeMessage } from '../output.js';
 import {
   openProgress,
   PROGRESS,
@@ -66,8 +66,11 @@ import {
 } from '../session.js';
 import { showSnapshot, snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
+import { checkStandardOutput, convertToStandard, isStandard } from './convert-standard.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
+/** The name of something that is no file, and has no options of one. */
+const NO_FILE = 'null-co://';
 
 export const verb: Verb = {
   name: 'convert',
@@ -77,7 +80,8 @@ export const verb: Verb = {
     'Copies the content of an image (with its whole backing chain) into a new image of any format. Unallocated and zero ranges of the source ' +
     'take no space in the target.\n\n' +
     'Several images are joined: the target has the content of all, one behind the other.\n\n' +
-    'An existing target file is replaced. With -n, the target must exist and is written to without being created.',
+    'An existing target file is replaced. With -n, the target must exist and is written to without being created.\n\n' +
+    'The target - is standard output, a file or a pipe: raw, with all zeroes, or qcow2, for which FILENAME is read twice so that the tables come first. A file that is called - is ./-.',
   options: [
     FORMAT,
     {
@@ -163,6 +167,10 @@ export const verb: Verb = {
   examples: [
     ['diskwright convert -p -O qcow2 disk.raw disk.qcow2', 'with a progress bar'],
     ['diskwright convert -c -O qcow2 -o compression_type=zstd disk.qcow2 small.qcow2', 'compressed'],
+    [
+      "diskwright convert -O qcow2 disk.raw - | ssh backup 'cat > disk.qcow2'",
+      'to another machine, without a copy here',
+    ],
     ['diskwright convert -O qcow2 part1.raw part2.raw disk.qcow2', 'the parts of a disk, joined'],
     [
       'diskwright convert --progress=json -r 50M -O raw disk.qcow2 /dev/vg/disk -n',
@@ -178,6 +186,8 @@ interface Plan {
   /** As `-l` has it. */
   snapshot: string | undefined;
   target: string;
+  /** The target is standard output. */
+  toStandard: boolean;
   format: string;
   values: CreateValues;
   create: boolean;
@@ -217,6 +227,7 @@ async function run(options: ParsedOptions): Promise<number> {
     creatableFormat(plan.format);
     if (several && plan.bitmaps !== 'none') throw new UsageError('Copying bitmaps only possible with single source');
     const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
+    if (plan.toStandard) return convertToStandard(session, source, plan);
     return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);
   });
 }
@@ -254,6 +265,11 @@ function planOf(options: ParsedOptions, format: string): Plan {
   refuseCopyRange({ copyRange, sparseSize, compress, salvage });
   const create = !options.has('no-create');
   const targetImageOpts = options.has('target-image-opts');
+  const toStandard = isStandard(options.positional.at(-1) ?? '') && options.positional.length > 1;
+  if (toStandard) {
+    checkStandardOutput(options);
+    giveOutputAway();
+  }
   const progress = progressKind(options);
   if (options.has('skip-broken-bitmaps') && !options.has('bitmaps')) {
     throw new UsageError('Use of --skip-broken-bitmaps requires --bitmaps');
@@ -268,7 +284,10 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const sources = options.positional.slice(0, -1);
   const target = options.positional.at(-1)!;
   const made = creatableDriver(format);
-  const values = create && made !== null ? parseCreateOptions(format, options.all('options'), target) : new Map();
+  const values =
+    create && made !== null
+      ? parseCreateOptions(format, options.all('options'), toStandard ? NO_FILE : target)
+      : new Map();
   if (compress && (values.has('encrypt.format') || isOn(values.get('encryption')))) {
     throw new UsageError('Compression and encryption not supported at the same time');
   }
@@ -291,6 +310,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (compress && made !== null && !targetImageOpts) checkCompresses(made);
   const cache = targetCache(options, 'unsafe');
   return {
+    toStandard,
     sources,
     snapshot: options.get('snapshot'),
     target,

@@ -200,7 +200,11 @@ export function refcountClustersFor(geometry: Geometry, rest: number): { tableCl
   }
 }
 
-function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: string): Layout {
+/** What a new image has from the start, in clusters. */
+type Stored = Pick<Layout, 'l2Tables' | 'dataClusters'>;
+
+/** `stored`: what the image holds; left out: what is preallocated. */
+function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: string, stored?: Stored): Layout {
   const size = roundUp(options.size, SECTOR);
   checkImageSize(size, path, 'create');
   const { clusterSize } = geometry;
@@ -214,14 +218,14 @@ function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: strin
   }
   const preallocated = preallocationOf(options) !== 'off';
   const l1Clusters = Math.ceil((l1Entries * 8) / clusterSize);
-  const l2Tables = preallocated ? l1Entries : 0;
+  const l2Tables = stored?.l2Tables ?? (preallocated ? l1Entries : 0);
   const mapped = preallocated ? Math.ceil(size / clusterSize) : 0;
-  const dataClusters = (options.dataFile ?? null) === null ? mapped : 0;
+  const dataClusters = stored?.dataClusters ?? ((options.dataFile ?? null) === null ? mapped : 0);
   const cryptClusters = Math.ceil((options.encryption?.room ?? 0) / clusterSize);
   const rest = 1 + l1Clusters + cryptClusters + l2Tables + dataClusters;
   const { tableClusters, blocks } = refcountClustersFor(geometry, rest);
   if (tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
-    throw refuse(path, 'limit', 'The preallocated image is too large for its refcount table');
+    throw refuse(path, 'limit', 'The image is too large for its refcount table');
   }
   const total = rest + tableClusters + blocks;
   return {
@@ -292,8 +296,34 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
 
 /** Checks all options, and computes the layout and the header. Throws `invalid-argument`, `unsupported`, `limit`. */
 export function planQcow2(path: string, options: Qcow2CreateOptions): { layout: Layout; headerBytes: Uint8Array } {
+  return plan(path, options);
+}
+
+/**
+ * The same of an image that is written in order, with all that it holds; its data is not encrypted, and lies in no other file. Throws as `planQcow2`, and `unsupported` for what
+ * cannot be written so.
+ */
+export function planStreamed(
+  path: string,
+  options: Qcow2CreateOptions,
+  stored: Stored,
+): { layout: Layout; headerBytes: Uint8Array } {
+  const { preallocation = 'off', dataFile = null, encryption = null } = options;
+  const what =
+    dataFile !== null
+      ? 'a data file'
+      : encryption !== null
+        ? 'encryption'
+        : preallocation !== 'off'
+          ? 'preallocation'
+          : '';
+  if (what !== '') throw refuse(path, 'unsupported', `An image with ${what} cannot be written as a stream`);
+  return plan(path, options, stored);
+}
+
+function plan(path: string, options: Qcow2CreateOptions, stored?: Stored): { layout: Layout; headerBytes: Uint8Array } {
   const geometry = checkOptions(options, path);
-  const layout = makeLayout(geometry, options, path);
+  const layout = makeLayout(geometry, options, path, stored);
   const headerBytes = makeHeaderBytes(layout, options);
   if (headerBytes.length > geometry.clusterSize) {
     throw refuse(path, 'invalid-argument', 'The header with the backing file name does not fit into one cluster');

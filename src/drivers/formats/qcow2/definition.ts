@@ -38,6 +38,7 @@ import { QCOW2_DETAIL_ORDER } from './info.js';
 import { measureQcow2 } from './measure.js';
 import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
 import { openSalvaged } from './salvage-open.js';
+import { streamQcow2 } from './streamed.js';
 import type { HostOffset } from './types.js';
 
 /** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
@@ -281,6 +282,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
       throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
     }
   },
+  streamed: (options, path) => streamQcow2(path, createOptions(options, path)),
   openWith: ({ encrypt }) => {
     if (encrypt === undefined) return {};
     const format = encrypt.format === 'luks' ? 'luks' : 'aes';

@@ -4,7 +4,7 @@ import { fileOf } from '../../../block/chain.js';
 import { makeRoom } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import type { CreateRequest } from '../../../block/registry.js';
+import type { CreateRequest, StreamedImage } from '../../../block/registry.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
@@ -27,6 +27,17 @@ export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['op
   checkImageSize(roundUp(size, SECTOR_BYTES), path, 'create');
   if (preallocation !== 'metadata') return;
   throw BlockError.at(path, 'invalid-argument', 'Unsupported preallocation mode: metadata');
+}
+
+/** The bytes of the disk, as they are. Throws as `checkRawCreate`, and `unsupported`. */
+export function streamRaw(options: CreateRequest<'raw'>['options'], path: string): StreamedImage {
+  checkRawCreate(options, path);
+  if ((options.preallocation ?? 'off') !== 'off') {
+    throw BlockError.at(path, 'unsupported', 'An image with preallocation cannot be written as a stream', {
+      operation: 'create',
+    });
+  }
+  return { unit: 1, size: roundUp(options.size, SECTOR_BYTES), inPlace: true, marksZeroes: false, head: () => [] };
 }
 
 /** Gives `file` the size of the new image, in bytes, rounded up to whole sectors. Rejects with `no-space`, `io`, and as `checkRawCreate`. */

@@ -28,7 +28,7 @@ import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { printable } from '../../../util/foreign-text.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
-import { checkRawCreate, createRaw, RAW_CREATE_OPTIONS } from './create.js';
+import { checkRawCreate, createRaw, RAW_CREATE_OPTIONS, streamRaw } from './create.js';
 import { FirstSectorGuard } from './first-sector.js';
 
 class RawNode extends FormatNode {
@@ -191,6 +191,7 @@ export const rawDriver: DriverDefinition<'raw'> = {
   },
   open: openRaw,
   checkCreate: (options, path) => checkRawCreate(options, path),
+  streamed: (options, path) => streamRaw(options, path),
   measure: async ({ options: { size } }) => {
     const bytes = roundUp(size, SECTOR_BYTES);
     return { required: bytes, 'fully-allocated': bytes };

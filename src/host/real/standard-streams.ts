@@ -1,0 +1,149 @@
+// Standard output as bytes in order.
+//
+//   pipe, socket    as a socket of node: no thread waits in a system call, so that an abort ends it
+//   anything else   one system call after the other, at the file's own offset, which programs of the same shell share
+//
+// In an ordinary file, zeroes behind its end are passed over (a hole), unless it is open for appending.
+
+import { constants, fstatSync, ftruncate, readFileSync, write } from 'node:fs';
+import type { Socket } from 'node:net';
+import { promisify } from 'node:util';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import type { ByteSink } from '../byte-stream.js';
+import { loadNative } from './binding.js';
+
+const OUTPUT = 1;
+const ZEROES_BYTES = 1 << 20;
+
+/** Standard output. */
+export function standardOutput(): ByteSink {
+  return goesThroughSocket(OUTPUT) ? new SocketSink(OUTPUT) : new FileSink(OUTPUT);
+}
+
+/** Where reading or writing goes on in an open file; -1 where it has no place. */
+function positionOf(fd: number): number {
+  return Math.max(-1, loadNative().moveOffset(fd, 0));
+}
+
+function goesThroughSocket(fd: number): boolean {
+  const stats = fstatSync(fd);
+  return stats.isFIFO() || stats.isSocket();
+}
+
+function socketOf(fd: number): Socket {
+  const { Socket } = process.getBuiltinModule('node:net');
+  return new Socket({ fd, readable: false, writable: true });
+}
+
+abstract class Sink implements ByteSink {
+  readonly name = 'standard output';
+  readonly skips: boolean = false;
+  #zeroes: Uint8Array | null = null;
+
+  abstract write(bytes: Uint8Array): Promise<void>;
+  abstract stop(): void;
+  async end(): Promise<void> {}
+
+  async zeroes(length: number): Promise<void> {
+    this.#zeroes ??= new Uint8Array(ZEROES_BYTES);
+    for (let left = length; left > 0; left -= ZEROES_BYTES) {
+      await this.write(this.#zeroes.subarray(0, Math.min(left, ZEROES_BYTES)));
+    }
+  }
+
+  protected failure(error: unknown): BlockError {
+    return toBlockError(error, { path: this.name, operation: 'write' });
+  }
+}
+
+class SocketSink extends Sink {
+  readonly #socket: Socket;
+  #error: BlockError | null = null;
+  #stopped = false;
+
+  constructor(fd: number) {
+    super();
+    this.#socket = socketOf(fd);
+    this.#socket.on('error', (error) => {
+      this.#error ??= this.failure(error);
+    });
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#error !== null) return Promise.reject(this.#error);
+    return new Promise((resolve, reject) => {
+      this.#socket.write(bytes, (error) => {
+        if (error) reject(this.failure(error));
+        else resolve();
+      });
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#socket.destroy(new Error('stopped'));
+  }
+
+  protected override failure(error: unknown): BlockError {
+    return this.#stopped ? new BlockError('cancelled', 'stopped', { path: this.name }) : super.failure(error);
+  }
+}
+
+class FileSink extends Sink {
+  override readonly skips: boolean;
+  readonly #fd: number;
+  /** Zeroes that were passed over, and that nothing was written behind. */
+  #passed = 0;
+
+  constructor(fd: number) {
+    super();
+    this.#fd = fd;
+    const stats = fstatSync(fd);
+    const at = positionOf(fd);
+    this.skips = stats.isFile() && at >= stats.size && !appends(fd);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      this.#pass();
+      for (let at = 0; at < bytes.length; ) {
+        at += (await promisify(write)(this.#fd, bytes, at, bytes.length - at, null)).bytesWritten;
+      }
+    } catch (error) {
+      throw this.failure(error);
+    }
+  }
+
+  override async zeroes(length: number): Promise<void> {
+    if (!this.skips) return super.zeroes(length);
+    this.#passed += length;
+  }
+
+  override async end(): Promise<void> {
+    if (this.#passed === 0) return;
+    try {
+      this.#pass();
+      await promisify(ftruncate)(this.#fd, positionOf(this.#fd));
+    } catch (error) {
+      throw this.failure(error);
+    }
+  }
+
+  #pass(): void {
+    if (this.#passed > 0) loadNative().moveOffset(this.#fd, this.#passed);
+    this.#passed = 0;
+  }
+
+  /** A file keeps nobody waiting. */
+  stop(): void {}
+}
+
+/** The file is open for appending, or nobody can say. */
+function appends(fd: number): boolean {
+  try {
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+    return flags === undefined || (Number.parseInt(flags, 8) & constants.O_APPEND) !== 0;
+  } catch {
+    return true;
+  }
+}

@@ -1,0 +1,160 @@
+// `convert IMAGE -`: the image on standard output, beside what qemu-img makes of the same source, and all that can go wrong there.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
+import { expect } from 'chai';
+import { Workshop } from '../support/cli.js';
+import { requirePeer } from '../support/peers.js';
+
+describe('convert to standard output', function () {
+  this.timeout(60_000);
+  let shop: Workshop;
+
+  /** Runs a line of a shell, in which $D is our command line. */
+  const shell = (line: string) => {
+    const env = { ...process.env, D: `${process.execPath} ${shop.bundle}` };
+    const done = spawnSync('bash', ['-c', line], { cwd: shop.folder, encoding: 'utf8', env, timeout: 30_000 });
+    return { code: done.status, stdout: done.stdout, stderr: done.stderr };
+  };
+
+  before(async function () {
+    for (const peer of ['qemu-img', 'qemu-io']) requirePeer(this, peer);
+    shop = await Workshop.open();
+    shell(
+      `qemu-img create -q -f qcow2 base.qcow2 12M && qemu-io -c 'write -P 1 0 3M' -c 'write -P 2 6M 1M' base.qcow2 &&
+       qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2 && cp base.qcow2 other.qcow2 &&
+       qemu-io -c 'write -P 3 1M 100k' -c 'write -z 6M 256k' -c 'write -P 0 9M 128k' -c 'write -P 4 11M 1M' top.qcow2`,
+    );
+  });
+  after(() => shop?.remove());
+
+  const same = (name: string, format: string): void => {
+    expect(shop.qemuImg('compare', '-f', format, '-F', 'qcow2', name, 'top.qcow2').stdout).to.equal(
+      'Images are identical.\n',
+    );
+    if (format === 'qcow2') expect(shop.qemuImg('check', name).code).to.equal(0);
+  };
+
+  const runs = (name: string): string => {
+    const map = JSON.parse(shop.qemuImg('map', '--output=json', name).stdout) as Record<string, unknown>[];
+    return map.map(({ start, length, zero, data }) => [start, length, zero, data].join()).join('\n');
+  };
+
+  it('is raw in order through a pipe, with all zeroes', () => {
+    expect(shell('$D convert -O raw top.qcow2 - | cat > piped.raw; echo $PIPESTATUS').stdout).to.equal('0\n');
+    same('piped.raw', 'raw');
+    expect(statSync(shop.path('piped.raw')).size).to.equal(12 << 20);
+  });
+
+  it('leaves holes in a file, and the place behind it to the next program', () => {
+    shell('(head -c 512 /dev/zero; $D convert -O raw top.qcow2 -; echo end) > file.raw');
+    const bytes = readFileSync(shop.path('file.raw'));
+    expect(bytes.subarray(512, -4).equals(readFileSync(shop.path('piped.raw')))).to.equal(true);
+    expect(bytes.subarray(-4).toString()).to.equal('end\n');
+    expect(statSync(shop.path('file.raw')).blocks * 512).to.be.below(8 << 20);
+  });
+
+  it('leaves no holes where it appends, or writes over something', () => {
+    shell(
+      'head -c 13M /dev/urandom > old; cp old appended; $D convert top.qcow2 - 1<>old; $D convert top.qcow2 - >> appended',
+    );
+    const wanted = readFileSync(shop.path('piped.raw'));
+    expect(readFileSync(shop.path('old')).subarray(0, wanted.length).equals(wanted)).to.equal(true);
+    expect(
+      readFileSync(shop.path('appended'))
+        .subarray(13 << 20)
+        .equals(wanted),
+    ).to.equal(true);
+  });
+
+  for (const options of [
+    'cluster_size=64k',
+    'compat=0.10',
+    'cluster_size=2M',
+    'cluster_size=512',
+    'extended_l2=on',
+    'refcount_bits=1',
+  ]) {
+    it(`is qcow2 with ${options}, as qemu-img makes it`, () => {
+      shell(`$D convert -O qcow2 -o ${options} top.qcow2 - | cat > ours`);
+      same('ours', 'qcow2');
+      if (options === 'cluster_size=512' || options === 'extended_l2=on') return;
+      shell(`qemu-img convert -O qcow2 -o ${options} top.qcow2 theirs`);
+      expect(runs('ours')).to.equal(runs('theirs'));
+    });
+  }
+
+  for (const [backing, options] of [
+    ['base.qcow2', 'compat=1.1'],
+    ['base.qcow2', 'compat=0.10'],
+    ['other.qcow2', 'compat=1.1'],
+  ]) {
+    it(`is an overlay of ${backing}, ${options}`, () => {
+      shell(`$D convert -O qcow2 -o ${options} -B ${backing} -F qcow2 top.qcow2 - > over`);
+      same('over', 'qcow2');
+      expect(statSync(shop.path('over')).size).to.be.below(3 << 20);
+    });
+  }
+
+  it('says that a reader went away, and that there is no space', () => {
+    const gone = shell('$D convert -O raw top.qcow2 - | head -c 100 >/dev/null; echo $PIPESTATUS');
+    expect(gone.stdout).to.equal('1\n');
+    expect(gone.stderr).to.equal('diskwright: error while writing to standard output: Broken pipe\n');
+    const full = shell('$D convert -O qcow2 top.qcow2 - > /dev/full');
+    expect([full.code, full.stderr]).to.deep.equal([
+      1,
+      'diskwright: error while writing to standard output: No space left on device\n',
+    ]);
+  });
+
+  it('ends by Ctrl-C while nobody reads', async () => {
+    const child = spawn(process.execPath, [shop.bundle, 'convert', '-O', 'raw', 'top.qcow2', '-'], {
+      cwd: shop.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const ended = once(child, 'close');
+    // Some of it has come, and the pipe is full.
+    await once(child.stdout, 'readable');
+    child.kill('SIGINT');
+    // What is in the pipe is not waited for.
+    await once(child, 'exit');
+    child.stdout.resume();
+    expect((await ended)[0]).to.equal(130);
+    expect(said).to.equal("diskwright: Cancelled. 'top.qcow2' is unchanged; the output is incomplete.\n");
+  });
+
+  it('writes progress to standard error', () => {
+    const { stdout, stderr } = shell('$D convert --progress=json -O qcow2 top.qcow2 - | wc -c');
+    expect(Number(stdout)).to.be.above(3 << 20);
+    expect(stderr.trim().split('\n').at(-1)).to.equal('{"event":"completed"}');
+  });
+
+  it('refuses what cannot be, and writes nothing', () => {
+    for (const words of [
+      '-c',
+      '-n',
+      '-C',
+      '-t none',
+      '--bitmaps',
+      '--salvage',
+      '-o preallocation=full',
+      '-o data_file=x',
+      '-o nocow=on',
+      '-o size=1M',
+    ]) {
+      const { stdout, stderr } = shell(`$D convert -O qcow2 ${words} top.qcow2 - | wc -c`);
+      expect(stdout, words).to.equal('0\n');
+      expect(stderr, words).to.match(/^diskwright: /);
+    }
+  });
+
+  it('is a file by the name qemu-img', () => {
+    expect(shop.shim('qemu-img', 'convert', '-O', 'raw', 'top.qcow2', '-').code).to.equal(0);
+    same('./-', 'raw');
+  });
+});
