@@ -15,3 +15,12 @@ export interface ByteSink {
   /** Ends a `write` that waits for a reader: it rejects. */
   stop(): void;
 }
+
+/** Gives bytes in order. One call at a time. */
+export interface ByteSource {
+  readonly name: string;
+  /** Fills the buffer; fewer bytes come at the end only. Rejects with `io`, ... */
+  read(buffer: Uint8Array): Promise<number>;
+  /** Ends a `read` that waits for a writer: it rejects. */
+  stop(): void;
+}

@@ -1,12 +1,16 @@
-// `diskwright convert IMAGE -`: the target is standard output. Everything else that is printed goes to standard error.
+// `diskwright convert IMAGE -` and `diskwright convert - IMAGE`: the target is standard output, and everything else that is printed goes to standard error; or the source is
+// standard input: a file by its own name, anything else as raw bytes in order.
 
-import { fstatSync } from 'node:fs';
+import { fstatSync, realpathSync, statSync } from 'node:fs';
 import type { BlockNode } from '../../block/node/node.js';
-import { standardOutput } from '../../host/real/standard-streams.js';
+import { positionOf, standardInput, standardOutput } from '../../host/real/standard-streams.js';
 import { toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
+import { streamIntoImage } from '../../workspace/convert-in.js';
 import { streamImage } from '../../workspace/convert-out.js';
-import { type CreateValues, imageCreateOptions, withSize } from '../create-options.js';
+import type { CacheMode } from '../arguments.js';
+import { type CreateValues, fileCreateOptions, imageCreateOptions, withSize } from '../create-options.js';
+import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { program, QEMU_IMG, reportError } from '../output.js';
 import { openProgress, type ProgressKind } from '../progress.js';
@@ -92,6 +96,138 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
     const isOutput = words !== undefined && failure.path === sink.name;
     if (isOutput) reportError(`error while writing to standard output: ${words}`);
     else reportError(`error while converting to standard output: ${reasonWithFile(failure)}`);
+    return 1;
+  } finally {
+    interrupt.stop();
+  }
+}
+
+/** Options that have no meaning, or cannot be done, where the source cannot be gone back to. */
+const REFUSED_OF_INPUT: readonly (readonly [key: string, option: string])[] = [
+  ['backing', '-B'],
+  ['copy-range', '-C'],
+  ['salvage', '--salvage'],
+  ['bitmaps', '--bitmaps'],
+  ['snapshot', '-l'],
+  ['image-opts', '--image-opts'],
+  ['source-cache', '-T'],
+  ['force-share', '-U'],
+  ['target-is-zero', '--target-is-zero'],
+];
+
+/**
+ * The sources, with the name of the file that standard input is redirected from; null: the one source is standard input, which has to be read in order. Throws `UsageError` for what
+ * cannot be done then.
+ */
+export function sourcesOf(
+  options: ParsedOptions,
+  names: readonly string[],
+  toStandard: boolean,
+): readonly string[] | null {
+  if (!names.some(isStandard)) return names;
+  if (process.getBuiltinModule('node:tty').isatty(0)) throw new UsageError('Standard input is a terminal: redirect it');
+  const file = fileOfInput();
+  if (file !== null) return names.map((name) => (isStandard(name) ? file : name));
+  if (names.length > 1) throw new UsageError('Standard input cannot be joined with other images: it is no file');
+  if (toStandard) throw new UsageError('Standard input is no file, and can only be written into one');
+  for (const [key, option] of REFUSED_OF_INPUT) {
+    if (options.has(key))
+      throw new UsageError(`${option} cannot be used where the source is standard input: it is no file`);
+  }
+  const format = options.get('format') ?? 'raw';
+  if (format !== 'raw') {
+    throw new UsageError(
+      `Standard input is no file: images of the format '${format}' cannot be read in order, raw ones can`,
+    );
+  }
+  return null;
+}
+
+/** The file, or device, that standard input is at the begin of; null where it is none, or has no name any more. */
+function fileOfInput(): string | null {
+  let stats: ReturnType<typeof fstatSync>;
+  try {
+    stats = fstatSync(0);
+  } catch {
+    throw new UsageError('Standard input is closed');
+  }
+  if (!(stats.isFile() || stats.isBlockDevice()) || positionOf(0) !== 0) return null;
+  try {
+    const name = realpathSync('/proc/self/fd/0');
+    const named = statSync(name);
+    return named.ino === stats.ino && named.dev === stats.dev ? name : null;
+  } catch {
+    return null;
+  }
+}
+
+export interface InPlan {
+  target: string;
+  targetImageOpts: boolean;
+  /** The format was named. */
+  isRaw: boolean;
+  create: boolean;
+  format: string;
+  values: CreateValues;
+  cache: CacheMode;
+  sparseSize: number | undefined;
+  compress: boolean;
+  speed: number;
+  progress: ProgressKind;
+}
+
+/** Copies standard input into the target. Resolves with the exit code. */
+export async function convertFromStandard(session: Session, plan: InPlan): Promise<number> {
+  const { target, format, values } = plan;
+  const size = values.get('size');
+  if (size === undefined && (values.get('preallocation') ?? 'off') !== 'off') {
+    throw new UsageError('Preallocation needs a size, which standard input does not have: give one with -o size=SIZE');
+  }
+  if (values.has('backing_file')) throw new UsageError('Standard input cannot become an overlay: it is no file');
+  const { clock } = session.host;
+  const interrupt = new Interrupt(session);
+  const view = openProgress(plan.progress);
+  const startedMs = clock.now();
+  let stage = 'read' as 'read' | 'create' | 'copy';
+  try {
+    await streamIntoImage(session.graph, {
+      source: standardInput(),
+      isRaw: plan.isRaw,
+      target,
+      create: plan.create ? (bytes) => imageCreateOptions(format, withSize(values, bytes)) : null,
+      size: size === undefined ? undefined : Number(size),
+      format: plan.targetImageOpts ? undefined : format,
+      fileOptions: fileCreateOptions(values),
+      cache: plan.cache,
+      open: (_, how) => openImage(session, target, { ...how, imageOpts: plan.targetImageOpts, writable: true }),
+      sparseSize: plan.sparseSize,
+      compress: plan.compress,
+      fua: plan.cache.writethrough,
+      speed: plan.speed,
+      signal: interrupt.signal,
+      onStage: (next) => {
+        stage = next;
+      },
+      onProgress: (bytes) => {
+        const state = { current: bytes, total: Math.max(bytes, Number(size ?? 0)), moved: bytes };
+        if (size !== undefined) view.update(ratedState(clock.now() - startedMs, state, { limit: plan.speed }));
+      },
+    });
+    session.afterClose.push(() => view.end({ event: 'completed' }));
+    return 0;
+  } catch (error) {
+    const failure = toBlockError(error);
+    const isCancelled = failure.code === 'cancelled';
+    view.end({ event: isCancelled ? 'cancelled' : 'failed', error: failure.message });
+    if (isCancelled) {
+      reportError(
+        `Cancelled. '${target}' ${stage === 'read' ? 'is unchanged' : 'is incomplete: delete it or start again'}.`,
+      );
+      return interrupt.exitCode;
+    }
+    if (stage === 'create') {
+      reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
+    } else reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
     return 1;
   } finally {
     interrupt.stop();

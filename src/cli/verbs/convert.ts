@@ -66,7 +66,13 @@ import {
 } from '../session.js';
 import { showSnapshot, snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
-import { checkStandardOutput, convertToStandard, isStandard } from './convert-standard.js';
+import {
+  checkStandardOutput,
+  convertFromStandard,
+  convertToStandard,
+  isStandard,
+  sourcesOf,
+} from './convert-standard.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
 /** The name of something that is no file, and has no options of one. */
@@ -81,7 +87,8 @@ export const verb: Verb = {
     'take no space in the target.\n\n' +
     'Several images are joined: the target has the content of all, one behind the other.\n\n' +
     'An existing target file is replaced. With -n, the target must exist and is written to without being created.\n\n' +
-    'The target - is standard output, a file or a pipe: raw, with all zeroes, or qcow2, for which FILENAME is read twice so that the tables come first. A file that is called - is ./-.',
+    'The target - is standard output, a file or a pipe: raw, with all zeroes, or qcow2, for which FILENAME is read twice so that the tables come first. ' +
+    'The source - is standard input: a file that it is redirected from, or else raw bytes, whose end the target grows to. A file that is called - is ./-.',
   options: [
     FORMAT,
     {
@@ -181,11 +188,14 @@ export const verb: Verb = {
 };
 
 interface Plan {
-  /** One or more. */
+  /** One or more; none where the source is standard input. */
   sources: readonly string[];
   /** As `-l` has it. */
   snapshot: string | undefined;
   target: string;
+  /** The source is standard input, which is read in order; `isRaw`: it was named so. */
+  fromStandard: boolean;
+  isRaw: boolean;
   /** The target is standard output. */
   toStandard: boolean;
   format: string;
@@ -215,6 +225,7 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const plan = planOf(options, format);
   return withSession(options.all('object'), async (session) => {
+    if (plan.fromStandard) return convertFromStandard(session, plan);
     const how: ImageArguments = { ...imageArguments(options), cache: plan.sourceCache, purpose: 'copy' };
     const images: BlockNode[] = [];
     for (const name of plan.sources) images.push(await openImage(session, name, how));
@@ -281,7 +292,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
   }
   if (!create && options.has('options')) throw new UsageError('-o has no effect when skipping image creation');
   if (options.positional.length < 2) throw new UsageError('Must specify image file name');
-  const sources = options.positional.slice(0, -1);
+  const sources = sourcesOf(options, options.positional.slice(0, -1), toStandard);
   const target = options.positional.at(-1)!;
   const made = creatableDriver(format);
   const values =
@@ -299,7 +310,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
     const what = backing === undefined ? 'Backing file format' : 'Backing file';
     throw new UsageError(`${what} not supported for file format '${format}'`);
   }
-  if (sources.length > 1 && (backing !== undefined || values.has('backing_file'))) {
+  if (sources !== null && sources.length > 1 && (backing !== undefined || values.has('backing_file'))) {
     throw new UsageError(
       'Having a backing file for the target makes no sense when concatenating multiple input images',
     );
@@ -311,7 +322,9 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const cache = targetCache(options, 'unsafe');
   return {
     toStandard,
-    sources,
+    fromStandard: sources === null,
+    isRaw: options.has('format'),
+    sources: sources ?? [],
     snapshot: options.get('snapshot'),
     target,
     format,

@@ -1,17 +1,18 @@
-// Standard output as bytes in order.
+// Standard input and output as bytes in order.
 //
 //   pipe, socket    as a socket of node: no thread waits in a system call, so that an abort ends it
 //   anything else   one system call after the other, at the file's own offset, which programs of the same shell share
 //
 // In an ordinary file, zeroes behind its end are passed over (a hole), unless it is open for appending.
 
-import { constants, fstatSync, ftruncate, readFileSync, write } from 'node:fs';
+import { constants, fstatSync, ftruncate, read, readFileSync, write } from 'node:fs';
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import type { ByteSink } from '../byte-stream.js';
+import type { ByteSink, ByteSource } from '../byte-stream.js';
 import { loadNative } from './binding.js';
 
+const INPUT = 0;
 const OUTPUT = 1;
 const ZEROES_BYTES = 1 << 20;
 
@@ -21,8 +22,13 @@ export function standardOutput(): ByteSink {
 }
 
 /** Where reading or writing goes on in an open file; -1 where it has no place. */
-function positionOf(fd: number): number {
+export function positionOf(fd: number): number {
   return Math.max(-1, loadNative().moveOffset(fd, 0));
+}
+
+/** Standard input. */
+export function standardInput(): ByteSource {
+  return goesThroughSocket(INPUT) ? new SocketSource(INPUT) : new FileSource(INPUT);
 }
 
 function goesThroughSocket(fd: number): boolean {
@@ -30,9 +36,9 @@ function goesThroughSocket(fd: number): boolean {
   return stats.isFIFO() || stats.isSocket();
 }
 
-function socketOf(fd: number): Socket {
+function socketOf(fd: number, reads: boolean): Socket {
   const { Socket } = process.getBuiltinModule('node:net');
-  return new Socket({ fd, readable: false, writable: true });
+  return new Socket({ fd, readable: reads, writable: !reads });
 }
 
 abstract class Sink implements ByteSink {
@@ -63,7 +69,7 @@ class SocketSink extends Sink {
 
   constructor(fd: number) {
     super();
-    this.#socket = socketOf(fd);
+    this.#socket = socketOf(fd, false);
     this.#socket.on('error', (error) => {
       this.#error ??= this.failure(error);
     });
@@ -146,4 +152,71 @@ function appends(fd: number): boolean {
   } catch {
     return true;
   }
+}
+
+const INPUT_NAME = 'standard input';
+
+class SocketSource implements ByteSource {
+  readonly name = INPUT_NAME;
+  readonly #socket: Socket;
+  readonly #chunks: AsyncIterator<Buffer>;
+  #rest: Buffer = Buffer.alloc(0);
+  #stopped = false;
+
+  constructor(fd: number) {
+    this.#socket = socketOf(fd, true);
+    this.#chunks = this.#socket[Symbol.asyncIterator]();
+  }
+
+  async read(buffer: Uint8Array): Promise<number> {
+    let at = 0;
+    try {
+      while (at < buffer.length) {
+        if (this.#rest.length === 0) {
+          const { done, value } = await this.#chunks.next();
+          if (done) break;
+          this.#rest = value;
+        }
+        const part = this.#rest.subarray(0, buffer.length - at);
+        buffer.set(part, at);
+        this.#rest = this.#rest.subarray(part.length);
+        at += part.length;
+      }
+      return at;
+    } catch (error) {
+      if (this.#stopped) throw new BlockError('cancelled', 'stopped', { path: this.name });
+      throw toBlockError(error, { path: this.name, operation: 'read' });
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#socket.destroy(new Error('stopped'));
+  }
+}
+
+class FileSource implements ByteSource {
+  readonly name = INPUT_NAME;
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  async read(buffer: Uint8Array): Promise<number> {
+    let at = 0;
+    try {
+      while (at < buffer.length) {
+        const { bytesRead } = await promisify(read)(this.#fd, buffer, at, buffer.length - at, null);
+        if (bytesRead === 0) break;
+        at += bytesRead;
+      }
+      return at;
+    } catch (error) {
+      throw toBlockError(error, { path: this.name, operation: 'read' });
+    }
+  }
+
+  /** A file keeps nobody waiting. */
+  stop(): void {}
 }

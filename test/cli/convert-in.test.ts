@@ -1,0 +1,88 @@
+// `convert - IMAGE`: standard input as raw bytes of any number, or the file that it is redirected from.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { expect } from 'chai';
+import { Workshop } from '../support/cli.js';
+import { requirePeer } from '../support/peers.js';
+
+describe('convert from standard input', function () {
+  this.timeout(60_000);
+  let shop: Workshop;
+
+  const shell = (line: string) => {
+    const env = { ...process.env, D: `${process.execPath} ${shop.bundle}` };
+    const done = spawnSync('bash', ['-c', line], { cwd: shop.folder, encoding: 'utf8', env, timeout: 30_000 });
+    return { code: done.status, stderr: done.stderr };
+  };
+  const sameAs = (raw: string, image: string): void => {
+    const { stdout } = shop.qemuImg('compare', '-f', 'raw', '-F', 'qcow2', raw, image);
+    expect(stdout).to.equal('Images are identical.\n');
+    expect(shop.qemuImg('check', image).code).to.equal(0);
+  };
+
+  before(async function () {
+    for (const peer of ['qemu-img', 'qemu-io']) requirePeer(this, peer);
+    shop = await Workshop.open();
+    shell(
+      `truncate -s 9M disk && qemu-io -f raw -c 'write -P 1 0 3M' -c 'write -P 2 8M 700k' disk &&
+       head -c 5000001 disk > odd && qemu-img convert -f raw -O qcow2 disk disk.qcow2`,
+    );
+  });
+  after(() => shop?.remove());
+
+  for (const options of ['', '-c', '-o compat=0.10', '-o cluster_size=2M', '-o cluster_size=512', '-S 0']) {
+    it(`grows a qcow2 image with the bytes ${options}`, () => {
+      for (const name of ['disk', 'odd']) {
+        expect(shell(`cat ${name} | $D convert -f raw -O qcow2 ${options} - to`)).to.deep.equal({
+          code: 0,
+          stderr: '',
+        });
+        sameAs(name, 'to');
+      }
+    });
+  }
+
+  it('makes a raw file in whole sectors, with holes', () => {
+    shell('cat disk | $D convert -O raw - whole; cat odd | $D convert -O raw - sectors; : | $D convert -O raw - empty');
+    expect(readFileSync(shop.path('whole')).equals(readFileSync(shop.path('disk')))).to.equal(true);
+    expect(statSync(shop.path('whole')).blocks * 512).to.be.below(6 << 20);
+    expect(statSync(shop.path('sectors')).size).to.equal(5000192);
+    expect(statSync(shop.path('empty')).size).to.equal(0);
+  });
+
+  it('takes a file that is redirected as the image that it is', () => {
+    expect(shell('$D convert -O raw - from < disk.qcow2').code).to.equal(0);
+    expect(readFileSync(shop.path('from')).equals(readFileSync(shop.path('disk')))).to.equal(true);
+  });
+
+  it('refuses bytes of another format, before there is a target', () => {
+    const { code, stderr } = shell('cat disk.qcow2 | $D convert -O raw - nothing');
+    expect(code).to.equal(1);
+    expect(stderr).to.match(/an image of the format 'qcow2', which cannot be read in order/);
+    expect(existsSync(shop.path('nothing'))).to.equal(false);
+  });
+
+  it('fills a target of a given size: more bytes are refused, behind fewer there are zeroes', () => {
+    shell('head -c 10M /dev/urandom > there; cat disk | $D convert -n -O raw - there');
+    const there = readFileSync(shop.path('there'));
+    expect(there.subarray(0, 9 << 20).equals(readFileSync(shop.path('disk')))).to.equal(true);
+    expect(there.subarray(9 << 20).every((byte) => byte === 0)).to.equal(true);
+    shell('truncate -s 1M short');
+    const { code, stderr } = shell('cat disk | $D convert -n -O raw - short');
+    expect([code, stderr]).to.deep.equal([
+      1,
+      'diskwright: error while converting standard input: there are more bytes than the 1048576 that the target has room for\n',
+    ]);
+    expect(statSync(shop.path('short')).size).to.equal(1 << 20);
+  });
+
+  it('refuses by name what cannot be', () => {
+    for (const words of ['-B x -F raw', '-l x', '-f qcow2', '-o preallocation=full', '--salvage']) {
+      const { code, stderr } = shell(`cat disk | $D convert -O qcow2 ${words} - none`);
+      expect(code, words).to.equal(1);
+      expect(stderr, words).to.match(/^diskwright: /);
+      expect(existsSync(shop.path('none')), words).to.equal(false);
+    }
+  });
+});
