@@ -19,9 +19,9 @@ import { applyPermissions } from './node/permissions.js';
 import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
 
-/** A file that the program writes its own words to. */
+/** A file that the program writes its own words to, or reads by itself. */
 export interface ReservedFile {
-  /** What goes there, for the message. */
+  /** What it does there, for the message: `standard output goes to`. */
   readonly what: string;
   /** Called where it was refused as an image: from now on the program writes nothing there. */
   refused(): void;
@@ -32,7 +32,7 @@ export interface GraphOptions {
   gate?: OpenGate;
   /** Receives one-line warnings, e.g. of a probed raw image. */
   warn?: (message: string) => void;
-  /** Files (`FileInfo.id`) that the program itself writes to: they are not opened as images. */
+  /** Files (`FileInfo.id`) that the program itself writes to, or reads: they are not opened as images. */
   reserved?: ReadonlyMap<string, ReservedFile>;
   /** The graph's users know files and no nodes: errors call a node by its file where the graph made its name up. */
   namesFiles?: boolean;

@@ -83,12 +83,12 @@ export async function withLockHolder(graph: Graph, error: unknown, advice = true
   return error;
 }
 
-/** Refuses with `locked` to open as an image what the program writes its own words to (standard output sent to the image's file). */
+/** Refuses with `locked` to open as an image what the program writes its own words to, or reads by itself (standard output sent to the image's file). */
 export function refuseReserved(graph: Graph, { id, path }: { id: string; path: string }): void {
   const reserved = graph.reserved.get(id);
   if (reserved === undefined) return;
   reserved.refused();
-  throw BlockError.at(path, 'locked', `${reserved.what} goes to this file`, { operation: 'open' });
+  throw BlockError.at(path, 'locked', `${reserved.what} this file`, { operation: 'open' });
 }
 
 /**

@@ -50,12 +50,13 @@ export function trustNoImage(): void {
 
 /**
  * Runs `action` with a host and a graph, in which `objects` (each in the syntax of `--object`) are created; then closes everything. An error while
- * closing (a flush that failed) is an error of the command.
+ * closing (a flush that failed) is an error of the command. `readsInput`: the command reads bytes from standard input, so that no image is opened in
+ * the file that they come from.
  */
 export async function withSession<T>(
   objects: readonly string[],
   action: (session: Session) => Promise<T>,
-  options: RealHostOptions = {},
+  { readsInput = false, ...options }: RealHostOptions & { readsInput?: boolean } = {},
 ): Promise<T> {
   const [{ openRealHost }, { Graph }, { registerDrivers }] = await Promise.all([
     import('../host/real/index.js'),
@@ -66,7 +67,7 @@ export async function withSession<T>(
   if (!options.waits) beginEarlyEnd();
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
-    const graph = new Graph(host, await graphOptions());
+    const graph = new Graph(host, await graphOptions(readsInput));
     const afterClose: (() => void)[] = [];
     let result: T;
     try {
@@ -91,21 +92,31 @@ export async function withSession<T>(
 }
 
 /** Options of the command line's graphs: warnings go to standard error, and `--untrusted` limits what images may refer to. */
-export async function graphOptions(): Promise<GraphOptions> {
+export async function graphOptions(readsInput = false): Promise<GraphOptions> {
   const gate = untrusted ? (await import('../block/gate.js')).sameFolderGate : undefined;
-  return { warn: reportWarning, reserved: outputFiles(), gate };
+  return { warn: reportWarning, reserved: standardFiles(readsInput), gate };
 }
 
-/** Files that standard output and standard error are redirected to: `diskwright map disk > disk` must not read or write its own output. */
-function outputFiles(): ReadonlyMap<string, ReservedFile> {
+/**
+ * Files and block devices that standard output and standard error are redirected to: `diskwright map disk > disk` must not read or write its own output.
+ * Where standard input is read, too, its own, wherever in it the reading begins.
+ */
+function standardFiles(readsInput: boolean): ReadonlyMap<string, ReservedFile> {
   const files = new Map<string, ReservedFile>();
   for (const [fd, what] of [
-    [1, 'standard output'],
-    [2, 'standard error'],
+    [0, 'standard input comes from'],
+    [1, 'standard output goes to'],
+    [2, 'standard error goes to'],
   ] as const) {
+    if (fd === 0 && !readsInput) continue;
     try {
       const found = fstatSync(fd, { bigint: true });
-      if (found.isFile()) files.set(`${found.dev}:${found.ino}`, { what, refused: () => silence(fd) });
+      const refused = (): void => {
+        if (fd !== 0) silence(fd);
+      };
+      // The same words as `FileInfo.id`.
+      if (found.isFile()) files.set(`${found.dev}:${found.ino}`, { what, refused });
+      else if (found.isBlockDevice()) files.set(`device:${found.rdev}`, { what, refused });
     } catch (error) {
       // The parent process has closed it: then it is no file.
       if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error;

@@ -13,7 +13,7 @@ describe('convert from standard input', function () {
   const shell = (line: string) => {
     const env = { ...process.env, D: `${process.execPath} ${shop.bundle}` };
     const done = spawnSync('bash', ['-c', line], { cwd: shop.folder, encoding: 'utf8', env, timeout: 30_000 });
-    return { code: done.status, stderr: done.stderr };
+    return { code: done.status, stdout: done.stdout, stderr: done.stderr };
   };
   const sameAs = (raw: string, image: string): void => {
     const { stdout } = shop.qemuImg('compare', '-f', 'raw', '-F', 'qcow2', raw, image);
@@ -34,10 +34,8 @@ describe('convert from standard input', function () {
   for (const options of ['', '-c', '-o compat=0.10', '-o cluster_size=2M', '-o cluster_size=512', '-S 0']) {
     it(`grows a qcow2 image with the bytes ${options}`, () => {
       for (const name of ['disk', 'odd']) {
-        expect(shell(`cat ${name} | $D convert -f raw -O qcow2 ${options} - to`)).to.deep.equal({
-          code: 0,
-          stderr: '',
-        });
+        const { code, stderr } = shell(`cat ${name} | $D convert -f raw -O qcow2 ${options} - to`);
+        expect([code, stderr]).to.deep.equal([0, '']);
         sameAs(name, 'to');
       }
     });
@@ -75,6 +73,34 @@ describe('convert from standard input', function () {
       'diskwright: error while converting standard input: there are more bytes than the 1048576 that the target has room for\n',
     ]);
     expect(statSync(shop.path('short')).size).to.equal(1 << 20);
+  });
+
+  it('refuses a target in the very file that it reads from, also from its middle on', () => {
+    shell(`mkdir own && cp disk own/disk && ln own/disk own/hard && ln -s disk own/symbolic &&
+           qemu-img create -q -f qcow2 -o data_file=own/data,data_file_raw=on own/apart 9M`);
+    const before = shell('cd own && sha256sum *').stdout;
+    for (const [from, words] of [
+      ['disk', '-O raw - own/disk'],
+      ['disk', '-O raw - own/hard'],
+      ['disk', '-O qcow2 - own/symbolic'],
+      ['disk', '-n -O raw - own/hard'],
+      ['disk', '-n --target-image-opts - driver=raw,file.filename=own/disk,file.locking=off'],
+      ['data', '-n -O qcow2 - own/apart'],
+      ['data', '-f raw -O raw - own/data'],
+      ['data', '-O qcow2 -o data_file=own/data - own/new'],
+      ['apart', '-f raw -n -O qcow2 - own/apart'],
+    ]) {
+      for (const offset of [0, 4096]) {
+        const line = `(head -c ${offset} >/dev/null; exec $D convert ${words}) < own/${from}`;
+        const { code, stderr } = shell(line);
+        expect(code, line).to.equal(1);
+        expect(stderr, line).to.match(offset === 0 ? /lock|is the same file/ : /standard input comes from this file/);
+        expect(shell('cd own && sha256sum *').stdout, line).to.equal(before);
+      }
+    }
+    // Another target takes the bytes from there on.
+    expect(shell('(head -c 4096 >/dev/null; exec $D convert -O raw - rest) < own/disk').code).to.equal(0);
+    expect(readFileSync(shop.path('rest')).equals(readFileSync(shop.path('disk')).subarray(4096))).to.equal(true);
   });
 
   it('refuses by name what cannot be', () => {

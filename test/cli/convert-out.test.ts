@@ -153,6 +153,31 @@ describe('convert to standard output', function () {
     }
   });
 
+  it('is refused where it is a file of the source, and nothing is written', () => {
+    shell(`mkdir own && cp base.qcow2 top.qcow2 own && cd own && ln top.qcow2 hard && ln -s base.qcow2 symbolic &&
+           qemu-img convert -O qcow2 -o data_file=data,data_file_raw=on base.qcow2 apart`);
+    const sums = () => shell('cd own && sha256sum *').stdout;
+    const before = sums();
+    for (const [words, file] of [
+      ['-O raw top.qcow2', 'top.qcow2'],
+      ['-O qcow2 top.qcow2', 'hard'],
+      ['-U -O raw top.qcow2', 'symbolic'],
+      ['-O qcow2 top.qcow2', 'base.qcow2'],
+      ['-O raw apart', 'data'],
+      ['-U -O qcow2 apart', 'apart'],
+      ['-O qcow2 -B base.qcow2 -F qcow2 apart', 'base.qcow2'],
+      ['-U --image-opts -O raw driver=raw,file.filename=data,file.locking=off', 'data'],
+    ]) {
+      for (const into of ['1<>', '>>']) {
+        const line = `cd own && $D convert ${words} - ${into} ${file}`;
+        const { code, stderr } = shell(line);
+        expect(code, line).to.equal(1);
+        expect(stderr, line).to.include('standard output goes to this file');
+        expect(sums(), line).to.equal(before);
+      }
+    }
+  });
+
   it('is a file by the name qemu-img', () => {
     expect(shop.shim('qemu-img', 'convert', '-O', 'raw', 'top.qcow2', '-').code).to.equal(0);
     same('./-', 'raw');

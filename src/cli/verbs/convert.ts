@@ -224,7 +224,7 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   const plan = planOf(options, format);
-  return withSession(options.all('object'), async (session) => {
+  const convertAll = async (session: Session): Promise<number> => {
     if (plan.fromStandard) return convertFromStandard(session, plan);
     const how: ImageArguments = { ...imageArguments(options), cache: plan.sourceCache, purpose: 'copy' };
     const images: BlockNode[] = [];
@@ -240,7 +240,8 @@ async function run(options: ParsedOptions): Promise<number> {
     const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
     if (plan.toStandard) return convertToStandard(session, source, plan);
     return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);
-  });
+  };
+  return withSession(options.all('object'), convertAll, { readsInput: plan.fromStandard });
 }
 
 /** The bitmaps that the target gets, and those that it does not. */
