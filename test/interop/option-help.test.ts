@@ -1,4 +1,4 @@
-// `-o help` begins and ends as qemu-img's does, with the name of a target and without; between lie the options that are ours.
+// `-o help` is qemu-img's, line by line, with the name of a target and without, but for the options that only we have.
 
 import { expect } from 'chai';
 import { Workshop } from '../support/cli.js';
@@ -19,6 +19,12 @@ describe('-o help, beside qemu-img', () => {
     ['create', '-f', 'qcow2', '-o', '?'],
     ['create', '-f', 'qcow2', '-o', 'help', 'x'],
     ['create', '-f', 'raw', '-o', 'help', 'x', '1M'],
+    ['create', '-f', 'luks', '-o', 'help'],
+    ['create', '-f', 'luks', '-o', 'help', 'x'],
+    ['amend', '-f', 'qcow2', '-o', 'help'],
+    ['amend', '-f', 'luks', '-o', 'help'],
+    ['convert', '-O', 'raw', '-o', 'help'],
+    ['convert', '-O', 'luks', '-o', 'help'],
     ['convert', '-O', 'qcow2', '-o', 'help'],
     ['convert', '-O', 'qcow2', '-o', 'help', 'a'],
     ['convert', '-O', 'qcow2', '-o', 'help', 'a', 'b'],
@@ -26,8 +32,13 @@ describe('-o help, beside qemu-img', () => {
     it(words.join(' '), () => {
       const [ours, theirs] = [shop.ours(...words), shop.qemuImg(...words)];
       expect([ours.code, ours.stderr]).to.deep.equal([theirs.code, theirs.stderr]);
-      const frame = (text: string): string => text.replace(/^ {2}.*\n/gm, '');
-      expect(frame(ours.stdout)).to.equal(frame(theirs.stdout));
+      const lines = ours.stdout.split('\n');
+      const known = new Set(theirs.stdout.split('\n'));
+      expect(lines.filter((line) => known.has(line)).join('\n')).to.equal(theirs.stdout);
+      // LUKS headers apart; raw and LUKS images allocate by themselves, in qemu-img it is the file that does.
+      const more = lines.filter((line) => !known.has(line)).map((line) => line.trim().split('=')[0]);
+      const own = words.includes('luks') ? ['detached-header', 'preallocation'] : ['preallocation'];
+      expect(own).to.include.members(more);
     });
   }
 });

@@ -16,8 +16,8 @@ import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { makeVolume, roomFor } from './volume.js';
 
-/** The options of `makeVolume` at a shell; `prefix` of their names, and of the members that they become. */
-export function encryptionOptions(prefix: string): CreateOptions['options'] {
+/** The options of `makeVolume` at a shell; `prefix` of their names, and of the members that they become; `keyHelp`: what the secret is for. */
+export function encryptionOptions(prefix: string, keyHelp: string): CreateOptions['options'] {
   const option = (name: string, kind: 'str' | 'num', help: string) => ({
     name: `${prefix}${name}`,
     kind,
@@ -31,13 +31,13 @@ export function encryptionOptions(prefix: string): CreateOptions['options'] {
     option('iter-time', 'num', 'Time to spend in PBKDF in milliseconds'),
     option('ivgen-alg', 'str', 'Name of IV generator algorithm'),
     option('ivgen-hash-alg', 'str', 'Name of IV generator hash algorithm'),
-    option('key-secret', 'str', 'ID of the secret that provides the keyslot passphrase'),
+    option('key-secret', 'str', keyHelp),
   ];
 }
 
 export const LUKS_CREATE_OPTIONS: CreateOptions = {
   options: [
-    ...encryptionOptions('').toSpliced(2, 0, {
+    ...encryptionOptions('', 'ID of the secret that provides the keyslot passphrase').toSpliced(2, 0, {
       name: 'detached-header',
       kind: 'bool (on/off)',
       help: 'Create a detached LUKS header',

@@ -12,7 +12,8 @@ const FORMAT: CreateOption = {
   values: { aes: 'qcow' },
 };
 
-const ENCRYPTION = [...encryptionOptions('encrypt.'), FORMAT].sort((a, b) => (a.name < b.name ? -1 : 1));
+const KEY_HELP = 'ID of secret providing qcow AES key or LUKS passphrase';
+const ENCRYPTION = [...encryptionOptions('encrypt.', KEY_HELP), FORMAT].sort((a, b) => (a.name < b.name ? -1 : 1));
 
 export const QCOW2_CREATE_OPTIONS: CreateOptions = {
   options: [
