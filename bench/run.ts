@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { againstCases } from './cases/against.js';
 import { compactCases } from './cases/compact.js';
 import { compareCases } from './cases/compare.js';
-import { convertCases } from './cases/convert.js';
+import { convertCases, streamedCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
 import { encryptionCases } from './cases/encryption.js';
 import { extendedL2Cases } from './cases/extended-l2.js';
@@ -120,6 +120,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
   if (values.against !== undefined) return againstCases(data, HERE, resolve(values.against), values.quick);
   return [
     ...convertCases(data, OURS),
+    ...streamedCases(data, OURS),
     ...compareCases(data, OURS),
     ...jobCases(data, OURS),
     ...guestCases(data, OURS),

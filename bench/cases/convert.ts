@@ -1,9 +1,10 @@
-// convert: raw and qcow2 both ways, hot cache and O_DIRECT, and compressed clusters both ways. Whole commands.
+// convert: raw and qcow2 both ways, hot cache and O_DIRECT, and compressed clusters both ways. Whole commands. Then `convert IMAGE -`, into a pipe that `cat` reads and
+// writes to a file, beside what takes its place with qemu-img: a copy in a file, and `cat` of that.
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DataSet } from '../lib/data.js';
-import { type Case, command } from '../lib/measure.js';
+import { type Case, type Contender, command } from '../lib/measure.js';
 
 interface Shape {
   name: string;
@@ -99,6 +100,39 @@ export function convertCases(data: DataSet, ours: readonly string[]): Case[] {
           ? []
           : [{ name: 'qemu-img -W -m 16', aim: parallel, prepare, run: command(data.folder, parallelWords) }]),
       ],
+    };
+  });
+}
+
+const STREAMED: { name: string; source: (data: DataSet) => string; format: string }[] = [
+  { name: 'fs.raw', source: (d) => d.fsQcow2, format: 'raw' },
+  { name: 'fs.qcow2', source: (d) => d.fsQcow2, format: 'qcow2' },
+  { name: 'mixed.raw', source: (d) => d.mixedQcow2, format: 'raw' },
+  { name: 'mixed.qcow2', source: (d) => d.mixedQcow2, format: 'qcow2' },
+];
+
+/** A line of a shell: its words are `$1`, `$2`, ... */
+function shellLine(data: DataSet, line: string, ...words: string[]): Contender['run'] {
+  return command(data.folder, ['bash', '-c', `set -e -o pipefail; ${line}`, 'bash', ...words]);
+}
+
+/** `convert IMAGE -`. */
+export function streamedCases(data: DataSet, ours: readonly string[]): Case[] {
+  const [target, copy] = [join(data.folder, 'out.img'), join(data.folder, 'out.copy')];
+  const prepare = () => {
+    for (const path of [target, copy]) rmSync(path, { force: true });
+  };
+  return STREAMED.map(({ name, source, format }) => {
+    const image = source(data);
+    const piped = 'to=$1 from=$2 format=$3; shift 3; "$@" convert -f qcow2 -O "$format" "$from" - | cat > "$to"';
+    const copied =
+      'to=$1 from=$2 format=$3 copy=$4; qemu-img convert -f qcow2 -O "$format" "$from" "$copy"; cat "$copy" | cat > "$to"; rm "$copy"';
+    return {
+      name: `convert-out.${name}`,
+      bytes: GIB,
+      aim: 1,
+      ours: { name: 'diskwright', prepare, run: shellLine(data, piped, target, image, format, ...ours) },
+      peers: [{ name: 'qemu-img, then cat', prepare, run: shellLine(data, copied, target, image, format, copy) }],
     };
   });
 }

@@ -53,6 +53,10 @@ describe('convert to standard output', function () {
     expect(bytes.subarray(512, -4).equals(readFileSync(shop.path('piped.raw')))).to.equal(true);
     expect(bytes.subarray(-4).toString()).to.equal('end\n');
     expect(statSync(shop.path('file.raw')).blocks * 512).to.be.below(8 << 20);
+    // The disk ends with zeroes.
+    shell('$D convert -O raw base.qcow2 - > zeroes.raw');
+    expect(shop.qemuImg('compare', '-f', 'raw', '-F', 'qcow2', 'zeroes.raw', 'base.qcow2').code).to.equal(0);
+    expect(statSync(shop.path('zeroes.raw')).size).to.equal(12 << 20);
   });
 
   it('leaves no holes where it appends, or writes over something', () => {
