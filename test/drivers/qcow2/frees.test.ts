@@ -2,7 +2,9 @@
 
 import { expect } from 'chai';
 import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
+import { Frees } from '../../../src/drivers/formats/qcow2/frees.js';
 import type { SimRequest } from '../../../src/host/sim/faults.js';
+import { planted } from '../../sim/changes.js';
 import { pattern } from '../support.js';
 import { createAt, findings, makeFixture, openAt, PATH } from './bench.js';
 
@@ -61,4 +63,36 @@ describe('qcow2 frees', () => {
     expect(await findings(node)).to.deep.equal([]);
     await graph.closeAll();
   });
+
+  for (const [name, change] of [
+    ['a repair of leaks', (node: Qcow2Node) => node.abilities.repair!('leaks', () => undefined)],
+    [
+      'a compact',
+      (node: Qcow2Node) => node.abilities.compact!({}, { work: (_bytes, action) => action(), expect: () => undefined }),
+    ],
+  ] as const) {
+    it(`are no leak for ${name}, where their refcounts had no space at first`, async () => {
+      const { graph, node } = await watched();
+      await node.write(0, pattern(SIZE));
+      await node.flush();
+      await node.discard(0, SIZE / 2);
+      const { apply } = Frees.prototype;
+      let waits = true;
+      await planted(
+        Frees.prototype,
+        'apply',
+        function (this: Frees, pending, cut) {
+          if (!waits) return apply.call(this, pending, cut);
+          waits = false;
+          return Promise.resolve();
+        },
+        async () => {
+          await change(node);
+        },
+      );
+      await node.flush();
+      expect(await findings(node)).to.deep.equal([]);
+      await graph.closeAll();
+    });
+  }
 });

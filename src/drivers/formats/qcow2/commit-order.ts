@@ -92,6 +92,14 @@ export class Committer {
     return this.#next;
   }
 
+  /** Nothing waits for a commit: all of metadata is on disk as it is in memory. */
+  isIdle(): boolean {
+    const { frees, headerDirty, mapping, refcounts } = this.#image;
+    const pointers = refcounts.table.dirtySectors.size + mapping.l1.dirtySectors.size;
+    const tables = refcounts.blocks.dirty.size + mapping.cache.dirty.size;
+    return !headerDirty && this.#unsettled.size === 0 && pointers + tables === 0 && !frees.wait();
+  }
+
   /**
    * Runs a commit and then `action`, with no other commit in between or meanwhile. `action` must not call `commit`; with `cuts` it cuts the file after
    * the last cluster in use.

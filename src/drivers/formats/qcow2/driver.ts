@@ -342,8 +342,8 @@ export class Qcow2Node extends FormatNode {
     const image = this.#image;
     const found = this.#damage;
     if (kind === 'leaks' && found !== null && found.error !== null) throw found.error;
-    // Of an image in use, all is on disk then, lowered refcounts, too.
-    for (let times = 0; found === null && times < 2; times++) await image.commit();
+    // Of an image in use, all is on disk then, lowered refcounts, too: what waits to be freed is no leak.
+    if (found === null) await image.drain();
     const layout = this.#checkLayout();
     const snapshots = kind === 'all' ? { list: image.snapshots.list, gaveUp: false } : undefined;
     const damage = found ?? { faults: [], error: null, snapshots };

@@ -38,6 +38,11 @@ export class Frees {
     else this.#pending.push({ cluster, count, punch });
   }
 
+  /** There are clusters whose refcounts are to be lowered yet. */
+  wait(): boolean {
+    return this.#pending.length > 0;
+  }
+
   /** Takes the list, ascending and with neighbours joined: its clusters belong to the caller's commit from now on. */
   take(): PendingFree[] {
     const pending = joined(this.#pending);

@@ -47,6 +47,9 @@ import type { SnapshotTable } from './snapshots.js';
 import { TableMath } from './table-math.js';
 import { type Geometry, type HostOffset, NO_HOST, SECTOR } from './types.js';
 
+/** What `drain` tries at most. */
+const MAX_COMMITS = 4;
+
 /** The node of an image. */
 export interface ImageOwner {
   backing(): Child | null;
@@ -188,9 +191,18 @@ export class Qcow2Image {
   async quiet(): Promise<void> {
     this.checkUsable();
     await this.reclamation.synchronize();
-    // The first commit frees what was unmapped; the second one writes that.
-    await this.commit();
-    await this.commit();
+    await this.drain();
+  }
+
+  /** Resolves when nothing of the metadata waits for a commit, where nobody changes it meanwhile. Rejects with `io`, and with `no-space` where the refcounts of what was freed have none. */
+  async drain(): Promise<void> {
+    // The first commit frees what was unmapped; the second one writes that. Where there was no space for a moment, it takes one more.
+    for (let commits = 1; ; commits++) {
+      await this.commit();
+      if (commits >= 2 && this.committer.isIdle()) return;
+      if (commits === MAX_COMMITS)
+        throw this.error('no-space', 'No space for the refcounts of what was freed', 'flush');
+    }
   }
 
   /**
