@@ -3,6 +3,7 @@
 // The functions work on one workspace of the process, opened when it is first needed. It keeps the process alive while something is
 // under way only; `shutdown` closes it. Who needs another host, or a gate in front of backing files, makes a `Workspace`.
 
+import type { Writable } from 'node:stream';
 import type { CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
 import type { OpenOptions } from './block/open.js';
@@ -31,6 +32,8 @@ import type {
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
+  StreamImageSettings,
+  StreamIntoSettings,
   StreamSettings,
 } from './library/options.js';
 import type { QmpClient } from './library/qmp.js';
@@ -102,6 +105,8 @@ export type {
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
+  StreamImageSettings,
+  StreamIntoSettings,
   StreamSettings,
   TargetJobSettings,
   WorkspaceOptions,
@@ -170,6 +175,32 @@ export function create(filename: string, options: NewImageOptions): Promise<void
  */
 export function convert(source: ImageName, target: string, settings?: string | ConvertSettings): Promise<void> {
   return workspace().convert(source, target, settings);
+}
+
+/**
+ * Writes an image into a stream, from its first byte to its last, without a temporary copy: `diskwright convert IMAGE -`. It is raw, or qcow2 with its tables first, as `settings`
+ * say (or which they are: `'qcow2'`). The stream is ended behind the last byte, and destroyed after a failure or an abort. Rejects with `unsupported` for a format, or options, that cannot be
+ * written in order, before anything is written; with `cancelled`, and with the stream's own error.
+ */
+export function streamImage(
+  image: ImageName,
+  target: Writable,
+  settings?: string | StreamImageSettings,
+): Promise<void> {
+  return workspace().streamImage(image, target, settings);
+}
+
+/**
+ * Makes an image of the bytes of a stream (a `Readable`, or any async iterable of `Uint8Array`), which are raw: `diskwright convert - IMAGE`. The target grows with them, up to whole sectors
+ * (512 bytes); an existing file is replaced. Rejects with `unsupported` for bytes of another format, before there is a target; with `no-space` for more than the `size` that was given, with
+ * `cancelled`, and with the stream's own error; then the target is incomplete.
+ */
+export function streamIntoImage(
+  source: AsyncIterable<Uint8Array>,
+  target: string,
+  settings?: string | StreamIntoSettings,
+): Promise<void> {
+  return workspace().streamIntoImage(source, target, settings);
 }
 
 /** What an image is (QAPI `ImageInfo`); with `backingChain`, what each image of the chain is, the top first. */

@@ -17,6 +17,8 @@ import { bitmapsToCopy, storedBitmaps } from '../workspace/bitmap-copy.js';
 import { checkImage, fixedBy, repairImage } from '../workspace/check.js';
 import { compareImages } from '../workspace/compare.js';
 import { convertImage } from '../workspace/convert.js';
+import { streamIntoImage as fillImage } from '../workspace/convert-in.js';
+import { streamImage as writeImageOut } from '../workspace/convert-out.js';
 import { makeImage } from '../workspace/create.js';
 import { copyBlocks } from '../workspace/dd.js';
 import { imageInfos } from '../workspace/info.js';
@@ -25,6 +27,7 @@ import { copiedBitmaps, measureImage } from '../workspace/measure.js';
 import { withImage } from '../workspace/open.js';
 import { rebaseByName, renameByName } from '../workspace/rebase.js';
 import { salvageImage } from '../workspace/salvage.js';
+import { IterableSource, WritableSink } from './byte-streams.js';
 import type { ImageCheckResult } from './options.js';
 import * as shapes from './settings.js';
 
@@ -90,6 +93,47 @@ export async function convert(graph: Graph, source: unknown, target: unknown, se
   const [image, how] = shapes.imageAndOptions(shapes.imageName(source, 'source'), open, 'source');
   refuseAborted(options.signal);
   await withImage(graph, image, how, copy, 'copy');
+}
+
+export async function streamImage(graph: Graph, image: unknown, stream: unknown, settings: unknown): Promise<void> {
+  const sink = new WritableSink(shapes.writable(stream, 'target'));
+  let done = false;
+  try {
+    const { source = {}, create, ...options } = shapes.streamImageSettings(settings);
+    const [name, how] = shapes.imageAndOptions(shapes.imageName(image, 'image'), source, 'image');
+    refuseAborted(options.signal);
+    const write = (from: BlockNode): Promise<void> =>
+      writeImageOut(graph, {
+        ...options,
+        source: from,
+        sink,
+        options: { size: from.length, ...create } as ImageCreateOptions,
+      });
+    await withImage(graph, name, how, write, 'copy');
+    done = true;
+  } finally {
+    sink.leave(!done);
+  }
+}
+
+export async function streamIntoImage(graph: Graph, from: unknown, image: unknown, settings: unknown): Promise<void> {
+  const source = new IterableSource(shapes.chunksOf(from, 'source'));
+  try {
+    const target = fileName(image, 'target');
+    const { create, format, ...options } = shapes.streamIntoSettings(target, settings);
+    refuseAborted(options.signal);
+    await fillImage(graph, {
+      ...options,
+      source,
+      isRaw: format === 'raw',
+      target,
+      size: create.size,
+      format: create.driver,
+      create: (size) => ({ size, ...create }) as ImageCreateOptions,
+    });
+  } finally {
+    source.leave();
+  }
 }
 
 export async function salvage(

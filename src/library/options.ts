@@ -118,6 +118,22 @@ export interface ConvertSettings
   bitmaps?: 'none' | 'all' | 'consistent';
 }
 
+export interface StreamImageSettings extends Pick<ConvertOptions, 'sparseSize' | 'speed' | 'signal' | 'onProgress'> {
+  /** How the source is opened. */
+  source?: OpenOptions;
+  /** The image that is written: raw or qcow2; without preallocation, encryption and a data file. Default: raw. */
+  create?: ConvertedImage;
+}
+
+export interface StreamIntoSettings extends Pick<ConvertOptions, 'sparseSize' | 'compress' | 'speed' | 'signal'> {
+  /** The image to be made. Default: one of the format that its name ends with. With a `size` it has that size: more bytes are refused, behind fewer there are zeroes. */
+  create?: ConvertedImage;
+  /** The bytes are raw, whatever they look like. Default: bytes that look like an image of another format are refused. */
+  format?: 'raw';
+  /** Bytes that have been written, in whole sectors. */
+  onProgress?: (bytes: number) => void;
+}
+
 /**
  * An image that is measured: as `create` makes it. Its `size` (bytes) is that of the image that is copied, where there is one; a larger one may be given,
  * as to `convert`.

@@ -1,5 +1,6 @@
 // What the calls of the library take, as shapes: every call checks its arguments here before it touches anything.
 
+import type { Writable } from 'node:stream';
 import { checkCompresses, checkCreateOptions, type ImageCreateOptions, refuseFormat } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { SnapshotKey } from '../block/internal-snapshots.js';
@@ -44,6 +45,8 @@ import type {
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
+  StreamImageSettings,
+  StreamIntoSettings,
   WorkspaceOptions,
 } from './options.js';
 import { type OnProgress, progressListener } from './progress-listener.js';
@@ -106,6 +109,29 @@ const CONVERT: Shape<ConvertSettings> = {
   speed: integer(0),
   signal: abortSignal,
   onProgress,
+};
+
+const STREAM_IMAGE: Shape<StreamImageSettings> = {
+  create: creation(),
+  source: settings(OPEN),
+  sparseSize: integer(0),
+  speed: integer(0),
+  signal: abortSignal,
+  onProgress,
+};
+
+const STREAM_INTO: Shape<StreamIntoSettings> = {
+  create: creation(),
+  format: choice('raw'),
+  sparseSize: integer(0),
+  compress: bool,
+  speed: integer(0),
+  signal: abortSignal,
+  onProgress: (value, path) => {
+    const tell = callback<(bytes: number) => void>()(value, path);
+    const listener = progressListener((bytes) => tell(bytes));
+    return (bytes) => listener(bytes, bytes);
+  },
 };
 
 const placedTable: Check<{ guest: number; host: number }> = (value, path) => {
@@ -264,6 +290,52 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
     throw new BlockError('invalid-argument', "'settings.bitmaps' are those of the disk, not of a snapshot of it");
   }
   return { ...others, create: madeByCopy(create, target, others.compress) };
+}
+
+/** An image that is written in order, once that is checked. */
+export interface CheckedStream extends Pick<CheckedConversion, 'create'>, Omit<StreamImageSettings, 'create'> {}
+
+/** `value` is a format, or settings. */
+export function streamImageSettings(value: unknown): CheckedStream {
+  const given = typeof value === 'string' ? { create: { driver: value } } : value;
+  const { create = {}, ...others } = takeSettings(STREAM_IMAGE, given, 'settings');
+  return { ...others, create: madeByCopy({ driver: 'raw', ...create }, 'the stream') };
+}
+
+/** Bytes that become an image, once that is checked. */
+export interface CheckedBytes extends Pick<CheckedConversion, 'create'>, Omit<StreamIntoSettings, 'create'> {}
+
+/** `value` is a format, or settings. */
+export function streamIntoSettings(target: string, value: unknown): CheckedBytes {
+  const given = typeof value === 'string' ? { create: { driver: value } } : value;
+  const { create = {}, ...others } = takeSettings(STREAM_INTO, given, 'settings');
+  const made = madeByCopy(create, target, others.compress);
+  const { preallocation = 'off', 'backing-file': backing } = made as {
+    preallocation?: string;
+    'backing-file'?: string;
+  };
+  if (preallocation !== 'off' && made.size === undefined) {
+    throw new BlockError(
+      'invalid-argument',
+      "'settings.create.preallocation' needs a size, which a stream does not have",
+    );
+  }
+  if (backing !== undefined) throw new BlockError('unsupported', 'A stream cannot become an overlay');
+  return { ...others, create: made };
+}
+
+/** A stream that bytes are written to. */
+export function writable(value: unknown, path: string): Writable {
+  const { write, end, destroy, on } = (value ?? {}) as Partial<Writable>;
+  if ([write, end, destroy, on].every((member) => typeof member === 'function')) return value as Writable;
+  throw wrongType(path, 'Writable', value);
+}
+
+/** Bytes, one chunk after the other. */
+export function chunksOf(value: unknown, path: string): AsyncIterable<Uint8Array> {
+  const chunks = value as AsyncIterable<Uint8Array> | null | undefined;
+  if (typeof chunks?.[Symbol.asyncIterator] === 'function') return chunks;
+  throw wrongType(path, 'Readable or AsyncIterable', value);
 }
 
 /** A measurement, once it is checked. */

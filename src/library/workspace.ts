@@ -1,5 +1,6 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
+import type { Writable } from 'node:stream';
 import type { CompareResult } from '../block/compare.js';
 import type { NewImageOptions } from '../block/create.js';
 import type { Device } from '../block/device.js';
@@ -49,6 +50,8 @@ import type {
   SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
+  StreamImageSettings,
+  StreamIntoSettings,
   StreamSettings,
   WorkspaceOptions,
 } from './options.js';
@@ -162,6 +165,30 @@ export class Workspace {
   async convert(source: ImageName, target: string, settings: string | ConvertSettings = {}): Promise<void> {
     this.#checkOpen();
     await this.#namingHolder(byName.convert(this.#graph, source, target, settings));
+  }
+
+  /**
+   * Writes an image into a stream, from its first byte to its last, without a temporary copy: `diskwright convert IMAGE -`. It is raw, or qcow2 with its tables first, as `settings`
+   * say (or which they are: `'qcow2'`). The stream is ended behind the last byte, and destroyed after a failure or an abort. Rejects with `unsupported` for a format, or options, that cannot be
+   * written in order, before anything is written; with `cancelled`, and with the stream's own error.
+   */
+  async streamImage(image: ImageName, target: Writable, settings: string | StreamImageSettings = {}): Promise<void> {
+    this.#checkOpen();
+    await this.#namingHolder(byName.streamImage(this.#graph, image, target, settings));
+  }
+
+  /**
+   * Makes an image of the bytes of a stream (a `Readable`, or any async iterable of `Uint8Array`), which are raw: `diskwright convert - IMAGE`. The target grows with them, up to whole sectors
+   * (512 bytes); an existing file is replaced. Rejects with `unsupported` for bytes of another format, before there is a target; with `no-space` for more than the `size` that was given, with
+   * `cancelled`, and with the stream's own error; then the target is incomplete.
+   */
+  async streamIntoImage(
+    source: AsyncIterable<Uint8Array>,
+    target: string,
+    settings: string | StreamIntoSettings = {},
+  ): Promise<void> {
+    this.#checkOpen();
+    await this.#namingHolder(byName.streamIntoImage(this.#graph, source, target, settings));
   }
 
   /**
