@@ -49,6 +49,14 @@ describe('convert from standard input', function () {
     expect(statSync(shop.path('empty')).size).to.equal(0);
   });
 
+  it('takes what nbdcopy reads from a server of NBD', function () {
+    for (const peer of ['nbdcopy', 'qemu-nbd']) requirePeer(this, peer);
+    const line =
+      'set -o pipefail; nbdcopy -- [ qemu-nbd -r -f qcow2 disk.qcow2 ] - | $D convert -f raw -O qcow2 - came';
+    expect(shell(line)).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    sameAs('disk', 'came');
+  });
+
   it('takes a file that is redirected as the image that it is', () => {
     expect(shell('$D convert -O raw - from < disk.qcow2').code).to.equal(0);
     expect(readFileSync(shop.path('from')).equals(readFileSync(shop.path('disk')))).to.equal(true);

@@ -47,6 +47,14 @@ describe('convert to standard output', function () {
     expect(statSync(shop.path('piped.raw')).size).to.equal(12 << 20);
   });
 
+  it('goes through a pipe into a server of NBD', function () {
+    for (const peer of ['nbdcopy', 'qemu-nbd']) requirePeer(this, peer);
+    const line =
+      'set -o pipefail; truncate -s 12M served; $D convert -O raw top.qcow2 - | nbdcopy -- - [ qemu-nbd -f raw served ]';
+    expect(shell(line)).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    same('served', 'raw');
+  });
+
   it('leaves holes in a file, and the place behind it to the next program', () => {
     shell('(head -c 512 /dev/zero; $D convert -O raw top.qcow2 -; echo end) > file.raw');
     const bytes = readFileSync(shop.path('file.raw'));
