@@ -34,6 +34,7 @@ const IN_USE = 'in use';
 
 interface Ended {
   code: number | null;
+  stdout: string;
   stderr: string;
   /** The call was reached. */
   hit: boolean;
@@ -80,14 +81,18 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
       const child = spawn(process.execPath, [bundle, ...words], {
         cwd: folder,
         env,
-        stdio: ['ignore', 'ignore', 'pipe'],
+        stdio: ['ignore', 'pipe', 'pipe'],
       });
+      let stdout = '';
       let stderr = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        stdout += text;
+      });
       child.stderr.setEncoding('utf8').on('data', (text: string) => {
         stderr += text;
       });
       child.once('error', reject);
-      child.once('close', (code) => resolve({ code, stderr, hit: existsSync(hit) }));
+      child.once('close', (code) => resolve({ code, stdout, stderr, hit: existsSync(hit) }));
     });
   }
 
@@ -175,14 +180,15 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     operation: Operation,
     folder: string,
     kind: Kind,
-    { code, stderr, hit }: Ended,
+    { code, stdout, stderr, hit }: Ended,
     before: Map<string, State> | null,
     after: Map<string, State>,
   ): Promise<string | null> {
     if (stderr.includes('\n    at ')) return `a stack trace: ${stderr}`;
     if (kind === 'short' && code !== 0) return `a short call is no failure: ${stderr}`;
     if (kind === 'kill' ? hit && code !== null : code === null) return `it ended with ${code}: ${stderr}`;
-    if (code !== 0 && code !== null && stderr.trim() === '') return `it failed with ${code} without a word`;
+    const said = operation.saysOnOutput ? stdout + stderr : stderr;
+    if (code !== 0 && code !== null && said.trim() === '') return `it failed with ${code} without a word`;
     if (operation.repairs && code !== 0) await workspace.check(join(folder, operation.images[0]), { repair: 'all' });
     const names = readdirSync(folder);
     let bitmapsAreAfter = true;

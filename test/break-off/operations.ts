@@ -21,6 +21,8 @@ export interface Operation {
   madeFirst?: true;
   /** Images that are written over in place: they check without errors, whatever happens; where the operation succeeds, they read as after. */
   written?: readonly string[];
+  /** A command of `io` that fails says so on standard output, as qemu-io does; everything else says it on standard error. */
+  saysOnOutput?: true;
   /** Of an image that is damaged before: after a failure it is repaired again, and reads as after then. */
   repairs?: true;
 }
@@ -607,6 +609,7 @@ export const OPERATIONS: readonly Operation[] = [
     ],
     images: [],
     written: ['disk'],
+    saysOnOutput: true,
   },
   {
     name: 'resize, with an encrypted data file',
