@@ -46,6 +46,15 @@ describe('diskwright compact', () => {
     expect(readFileSync(shop.path('disk')).equals(before)).to.equal(true);
   });
 
+  it('compares no external data file with the backing file', async () => {
+    const options = ['-b', 'raw', '-F', 'raw', '-o', 'data_file=data'];
+    expect(shop.ours('create', '-q', '-f', 'qcow2', ...options, 'external').code).to.equal(0);
+    const said = shop.ours('compact', '--dedupe-backing', 'external');
+    expect(said.code).to.equal(1);
+    expect(said.stderr).to.match(/lies in an external data file/);
+    expect(shop.ours('compact', '-q', 'external')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+  });
+
   it('waits for nobody who has the image open', async () => {
     await using workspace = new Workspace(await openRealHost());
     await using _image = await workspace.open(shop.path('disk'));

@@ -77,6 +77,10 @@ function checkCompactable(image: Qcow2Image, { dryRun, dedupeBacking }: CompactO
   if (dedupeBacking && image.backing() === null) {
     throw image.error('invalid-argument', 'The image has no backing file to compare with', 'compact');
   }
+  if (dedupeBacking && image.data.isExternal) {
+    const message = 'The content lies in an external data file: nothing of it is compared with the backing file';
+    throw image.error('invalid-argument', message, 'compact');
+  }
 }
 
 /** Clusters that a dry run takes for dropped. */
