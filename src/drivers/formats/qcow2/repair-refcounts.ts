@@ -8,6 +8,38 @@ import { getRefcount, refcountByteRange, setRefcount } from './refcount-codec.js
 import { readPadded, STORED_MANY, STORED_UNREADABLE } from './refcount-tally.js';
 import { type ClusterIndex, plus, SECTOR } from './types.js';
 
+/** What is compared at once, clusters: a sparse file is nearly all free. */
+const PIECE_CLUSTERS = 1 << 16;
+
+/** Skips the pieces of the window in which all refcounts are as they should be, in native code. */
+class EqualPieces {
+  readonly #state: CheckState;
+  readonly #end: number;
+  #looked = 0;
+
+  constructor(state: CheckState, end: number) {
+    this.#state = state;
+    this.#end = end;
+  }
+
+  /** The first place from `index` on at which `references` and `stored` may differ. It never goes back. */
+  skip(index: number): number {
+    const { tally, file } = this.#state;
+    const { memory } = file.node.host;
+    let at = index;
+    while (at >= this.#looked && at < this.#end) {
+      this.#looked = Math.min(this.#end, at + PIECE_CLUSTERS);
+      const { references, stored } = tally;
+      const differing = memory.firstDifference(
+        references.subarray(at, this.#looked),
+        stored.subarray(at, this.#looked),
+      );
+      at = differing < 0 ? this.#looked : at + differing;
+    }
+    return at;
+  }
+}
+
 /** True where the refcounts of the window can be corrected in place: each has a block of its own, in a table of its own. */
 export function isSound(state: CheckState): boolean {
   const { tally, layout, clusterBytes, badBlocks } = state;
@@ -19,7 +51,8 @@ export function isSound(state: CheckState): boolean {
   for (let index = Math.max(0, table); index < Math.min(size, table + refcountTableClusters); index++) {
     if (references[index] !== 1 || state.overflowed.has((start + index) as ClusterIndex)) return false;
   }
-  for (let index = 0; index < size; index++) {
+  const pieces = new EqualPieces(state, size);
+  for (let index = pieces.skip(0); index < size; index = pieces.skip(index + 1)) {
     if (stored[index] === 0 && references[index] > 0 && tally.blockOffset((start + index) as ClusterIndex) === 0)
       return false;
   }
@@ -27,8 +60,11 @@ export function isSound(state: CheckState): boolean {
 }
 
 /** The cluster after the last one of the window that is in use; 0 where none is. */
-export function usedEnd({ tally: { references, start, size } }: CheckState): number {
-  for (let index = size - 1; index >= 0; index--) if (references[index] > 0) return start + index + 1;
+export function usedEnd({ tally: { references, start, size }, file }: CheckState): number {
+  const { memory } = file.node.host;
+  let end = size;
+  while (end > 0 && memory.isZero(references.subarray(Math.max(0, end - PIECE_CLUSTERS), end))) end -= PIECE_CLUSTERS;
+  for (let index = end - 1; index >= 0; index--) if (references[index] > 0) return start + index + 1;
   return 0;
 }
 
@@ -61,7 +97,10 @@ async function correct(state: CheckState, wrong: (refcount: number, references: 
   const bytes = new Uint8Array(clusterBytes);
   const view = viewOf(bytes);
   let corrected = 0;
+  const pieces = new EqualPieces(state, end);
   for (let index = 0; index < end; ) {
+    if (tally.isExact) index = pieces.skip(index);
+    if (index >= end) break;
     const isFine = references[index] === stored[index] && stored[index] < STORED_MANY;
     if (isFine || stored[index] === STORED_UNREADABLE) {
       index++;
