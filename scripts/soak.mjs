@@ -4,9 +4,12 @@ import { mocha, run } from './test-run.mjs';
 
 /** Name -> test files that run with DISKWRIGHT_SOAK=1 (see test/support/sample.ts). */
 const SAMPLED = {
-  sim: ['scenario', 'job-scenario', 'bitmap-scenario', 'snapshots', 'compact', 'rebase'].map(
-    (name) => `test/sim/${name}.test.ts`,
-  ),
+  sim: [
+    ...['scenario', 'job-scenario', 'bitmap-scenario', 'snapshots', 'resize', 'compact', 'rebase'].map(
+      (name) => `test/sim/${name}.test.ts`,
+    ),
+    'test/drivers/qcow2/repair.test.ts',
+  ],
   salvage: ['test/drivers/qcow2/salvage-random.test.ts'],
   models: ['test/drivers/qcow2/model.test.ts', 'test/drivers/qcow2/structure-crash.test.ts', 'test/jobs/model.test.ts'],
   conformance: ['test/conformance/simulated.test.ts', 'test/conformance/real.test.ts'],

@@ -24,6 +24,8 @@ export interface ScenarioOptions extends ChainLimits {
   plant?: FaultPlan;
   /** Without it, errors are injected in a third of the rounds. */
   errors?: boolean;
+  /** More rounds, each of which loses power early: in the first commits of an image that was just opened. */
+  dense?: boolean;
   /** Called with each host that is about to run: to look at, or to log. */
   inspect?: (host: SimHost, chain: Chain) => void;
 }
@@ -34,6 +36,8 @@ export interface ScenarioStats {
   cleanEnds: number;
   failedRounds: number;
 }
+
+const DENSE_ROUNDS = 8;
 
 interface Round {
   faults: FaultPlan;
@@ -75,7 +79,7 @@ class Scenario {
     this.resizes = new Resizes(this.model, this.chain.contents[this.chain.contents.length - 2] ?? []);
     for (const path of this.backingPaths()) this.original.set(path, host.readFile(path));
     await this.check(host, 'clean');
-    const rounds = this.random.between(1, 3);
+    const rounds = this.options.dense ? DENSE_ROUNDS : this.random.between(1, 3);
     for (let i = 0; i < rounds; i++) host = await this.round(host);
     return this.stats;
   }
@@ -88,7 +92,8 @@ class Scenario {
     const { random } = this;
     const faulty = (this.options.errors ?? true) && random.chance(0.35);
     const faults: FaultPlan = { lateProbability: random.pick([0, 0, 0.02]), ...this.options.plant };
-    if (random.chance(0.75)) faults.powerLossAt = random.between(5, random.pick([60, 300, 1200]));
+    if (this.options.dense) faults.powerLossAt = random.between(5, 120);
+    else if (random.chance(0.75)) faults.powerLossAt = random.between(5, random.pick([60, 300, 1200]));
     if (faulty) {
       faults.rules = [randomRule(random)];
       faults.failedFlushLoses = random.chance(0.5);

@@ -10,7 +10,8 @@ import type { InternalSnapshots } from '../../src/block/internal-snapshots.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
-import { createSimHost, type FaultPlan, Random, type SimHost } from '../../src/host/sim/index.js';
+import { createSimHost, type FaultPlan, Random, type SimHost, type SimRequest } from '../../src/host/sim/index.js';
+import type { PreallocMode } from '../../src/schema/generated/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { amendImage } from '../../src/workspace/amend.js';
 import { Violation } from './guest.js';
@@ -40,7 +41,7 @@ interface State {
   snapshots: KnownSnapshot[];
 }
 
-interface Shape {
+export interface Shape {
   clusterSize: number;
   version: 'v2' | 'v3';
   /** L2 entries are extended. */
@@ -48,6 +49,8 @@ interface Shape {
   refcountBits: number;
   sectors: number;
   backingSectors: number;
+  /** How the image is made. */
+  preallocation: PreallocMode;
 }
 
 function randomShape(random: Random, extended = random.chance(0.25)): Shape {
@@ -62,6 +65,7 @@ function randomShape(random: Random, extended = random.chance(0.25)): Shape {
     refcountBits: version === 'v2' ? 16 : random.pick([1, 2, 4, 8, 16, 16, 32, 64]),
     sectors,
     backingSectors: random.chance(0.5) ? 0 : random.between(1, sectors * 1.3),
+    preallocation: 'off',
   };
 }
 
@@ -79,11 +83,12 @@ export class SnapshotRun {
   #failed: State | null = null;
   #next = 1;
 
-  constructor(seed: number, extended?: boolean) {
+  /** `fixed`: what the seed does not decide. */
+  constructor(seed: number, extended?: boolean, fixed: Partial<Shape> = {}) {
     registerDrivers();
     this.seed = seed;
     this.random = new Random(seed, 91);
-    this.shape = randomShape(this.random, extended);
+    this.shape = { ...randomShape(this.random, extended), ...fixed };
     this.host = createSimHost({ seed });
     this.#state = { sectors: this.#below(this.shape.sectors), snapshots: [] };
   }
@@ -109,13 +114,20 @@ export class SnapshotRun {
         'cluster-size': shape.clusterSize,
         'refcount-bits': shape.refcountBits,
         'extended-l2': shape.extended,
+        preallocation: shape.preallocation,
         ...(shape.backingSectors > 0 ? { 'backing-file': BASE, 'backing-fmt': 'raw' } : {}),
       });
     });
-    this.host = this.host.crash({ seed: this.seed });
+    this.host = this.host.crash({ seed: this.seed, onRequest: this.#watch });
     await this.host.run(() => this.open());
     this.host.setFaults(faults);
   }
+
+  /** The flush at which the power is lost, counted from now: what was written before it is volatile yet. */
+  flushesLeft = Number.POSITIVE_INFINITY;
+
+  readonly #watch = ({ operation }: SimRequest): { powerLoss: boolean } | undefined =>
+    operation === 'flush' && --this.flushesLeft <= 0 ? { powerLoss: true } : undefined;
 
   #base(): Uint8Array {
     const base = new Uint8Array(this.shape.backingSectors * SECTOR);
@@ -181,7 +193,7 @@ export class SnapshotRun {
       case 'delete':
         return this.delete();
       case 'resize':
-        return this.#resize();
+        return this.resize();
       case 'empty':
         if (random.chance(0.7)) return;
         await this.#try(
@@ -370,16 +382,23 @@ export class SnapshotRun {
     );
   }
 
-  async #resize(): Promise<void> {
+  get sectorCount(): number {
+    return this.#state.sectors.length;
+  }
+
+  /** Makes the disk smaller or larger: `count` sectors. */
+  async resize(
+    count = this.random.between(1, this.sectorCount * 1.5 + 8),
+    preallocation: PreallocMode = 'off',
+  ): Promise<void> {
     if (this.#version === 2 && this.#state.snapshots.length > 0) return;
     const { sectors } = this.#state;
-    const count = this.random.between(1, sectors.length * 1.5 + 8);
     const kept = sectors.slice(0, count);
     // What a smaller size cuts off may be gone before the size has changed.
     for (const [i, values] of sectors.entries()) if (i >= count) values.unshift(this.#belowAt(i), 0);
     const added = Array.from({ length: Math.max(0, count - sectors.length) }, () => [0]);
     await this.#try(
-      () => this.node.truncate(count * SECTOR),
+      () => this.node.truncate(count * SECTOR, { preallocation }),
       (state) => ({ ...state, sectors: [...kept, ...added] }),
       true,
     );
@@ -541,9 +560,10 @@ export class SnapshotRun {
     return state.every((byte, i) => byte === vmState[i]) ? null : "the machine's state differs";
   }
 
-  /** Goes on with what power loss left. */
-  async restart(): Promise<void> {
-    this.host = this.host.crash({ seed: this.seed });
+  /** Goes on with what power loss left, on a host of this seed. */
+  async restart(seed = this.seed): Promise<void> {
+    this.flushesLeft = Number.POSITIVE_INFINITY;
+    this.host = this.host.crash({ seed, onRequest: this.#watch });
     this.verifyFile({ lost: true });
     const report = verifyQcow2(this.host.readFile(TOP));
     const content = readClusters(

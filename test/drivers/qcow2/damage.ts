@@ -44,11 +44,15 @@ function placesOf(image: Buffer): Places {
   };
 }
 
-/** Damages the image once to five times; says what was done. The header stays as it is, but for feature bits and the place of the refcount table. */
-export function damage(image: Buffer, random: Random): { image: Buffer; what: string[] } {
+/** Damages the image `times`, by default once to five times; says what was done. The header stays as it is, but for feature bits and the place of the refcount table. */
+export function damage(
+  image: Buffer,
+  random: Random,
+  times = random.between(1, 5),
+): { image: Buffer; what: string[] } {
   const what: string[] = [];
   let damaged = image;
-  for (let count = random.between(1, 5); count > 0; count--) {
+  for (let count = times; count > 0; count--) {
     const done = damageOnce(damaged, placesOf(damaged), random);
     if (done === null) continue;
     what.push(done.what);
