@@ -151,5 +151,7 @@ describe('faults that are planted into changes of the size are found', function 
     withExclusive(cutFirst, () => expectFound(['metadata'], powerLosses, 12)));
 
   it('a longer refcount table that is not flushed before the header points to it', () =>
-    withoutFlush(ImageFile.prototype, 'refcount-growth\\.ts', () => expectFound(['metadata'], powerLossAsTableGrows, 91)));
+    withoutFlush(ImageFile.prototype, 'refcount-growth\\.ts', () =>
+      expectFound(['metadata'], powerLossAsTableGrows, 91),
+    ));
 });

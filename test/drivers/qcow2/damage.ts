@@ -45,11 +45,7 @@ function placesOf(image: Buffer): Places {
 }
 
 /** Damages the image `times`, by default once to five times; says what was done. The header stays as it is, but for feature bits and the place of the refcount table. */
-export function damage(
-  image: Buffer,
-  random: Random,
-  times = random.between(1, 5),
-): { image: Buffer; what: string[] } {
+export function damage(image: Buffer, random: Random, times = random.between(1, 5)): { image: Buffer; what: string[] } {
   const what: string[] = [];
   let damaged = image;
   for (let count = times; count > 0; count--) {

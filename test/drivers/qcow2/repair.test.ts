@@ -10,7 +10,16 @@ import { Violation } from '../../sim/guest.js';
 import { expectFound } from '../../sim/planted.js';
 import { repeats, seedsOf, spanOf, timeLimit } from '../../support/sample.js';
 import { PATH } from './bench.js';
-import { type Damaged, damagedImage, damagedTinyImage, guestOf, losses, repair, unprotected, withoutFlush } from './repairs.js';
+import {
+  type Damaged,
+  damagedImage,
+  damagedTinyImage,
+  guestOf,
+  losses,
+  repair,
+  unprotected,
+  withoutFlush,
+} from './repairs.js';
 
 /** More than any repair here makes. */
 const MAX_REQUESTS = 10_000;
