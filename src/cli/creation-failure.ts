@@ -2,6 +2,7 @@
 
 import { toBlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';
+import { program, QEMU_IMG, writeMessage } from './output.js';
 import { reasonOf } from './session.js';
 
 /** qemu-img's message for each failed operation; `%` is the file. */
@@ -19,4 +20,9 @@ export function creationFailure(filename: string, format: string, error: unknown
   const step = CREATION_STEPS[failure.operation ?? ''];
   if (words === undefined || step === undefined) return reasonOf(failure);
   return `${step.replace('%', filename)}: ${words}`;
+}
+
+/** Prints what a failure left of the file that it was about, if anything; qemu-img says nothing of it. */
+export function reportLeft(left: string | null): void {
+  if (left !== null && program() !== QEMU_IMG) writeMessage(left);
 }

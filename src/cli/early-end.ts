@@ -1,6 +1,7 @@
 // A signal that ends a command while its images are still being opened, which takes long where a server does not answer or a key is derived:
 //
 //   session --early end--> [images are opened] --> Interrupt, End: signals are theirs
+//   BreakOff --> session                       --> [all is closed]: signals are its own throughout
 //
 // A command that has the system's calls done on the main thread has none of this: it could not hear of the signal, so the system ends it.
 
@@ -19,7 +20,12 @@ export function beginEarlyEnd(): void {
 
 /** Ends the command at once, as by a signal that comes while images are being opened. */
 export function endEarly(exitCode: number): never {
-  reportError('Interrupted before the work began.');
+  endAtOnce(exitCode, 'Interrupted before the work began.');
+}
+
+/** Ends the command at once, by a signal: `sentence` says what state the files are in. */
+export function endAtOnce(exitCode: number, sentence: string): never {
+  reportError(sentence);
   failProgress();
   process.exit(exitCode);
 }

@@ -45,7 +45,10 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
   HELP,
   OBJECT,
 ];
-export const JOB_EXIT_CODES = ['Exit codes', '0    done\n1    failed\n130  interrupted'] as const;
+export const JOB_EXIT_CODES = [
+  'Exit codes',
+  '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)',
+] as const;
 
 /** Parses `--speed`, in bytes per second. Throws `UsageError`. */
 export function speedOption(options: ParsedOptions): number | undefined {

@@ -26,6 +26,8 @@ import {
 import { creationFailure } from './creation-failure.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
 import { policyOption, speedOption } from './job-options.js';
+import { incompleteImage, NewImageFile } from './new-image-file.js';
+import { shown } from './output.js';
 import { progressKind } from './progress.js';
 import { runJob } from './run-job.js';
 import { imageArguments, openImage, type Session, withSession } from './session.js';
@@ -158,7 +160,7 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   return withSession(options.all('object'), async (session) => {
     const how = { ...imageArguments(options), purpose: 'copy', writable: writesSource } as const;
     const source = await openImage(session, filename, how);
-    const incomplete = `'${filename}' is unchanged; '${target.name}' is incomplete: delete it or start again.`;
+    const incomplete = `'${shown(filename)}' is unchanged; ${incompleteImage(target.name)}`;
     return runJob(session, {
       // A copy of the top image alone leaves out what the layers below hold.
       count: (signal) =>
@@ -168,7 +170,14 @@ export async function runTargetJob<S extends MirrorSyncMode>(
           sync === 'top' ? ownContent : wholeContent,
           signal,
         ),
-      start: (env) => startTo(session, target, sync, (plan) => start(env, source, plan, common)),
+      start: (env, interrupt) => {
+        const file = new NewImageFile(target.name);
+        const state = () => `'${shown(filename)}' is unchanged; ${file.state()}`;
+        const onCreate = (now: boolean): void => {
+          interrupt.atOnce = now ? state : null;
+        };
+        return startTo(session, { target, sync, file, onCreate }, (plan) => start(env, source, plan, common));
+      },
       progress,
       done: options.has('quiet') ? undefined : done,
       stateWhenCancelled: incomplete,
@@ -177,13 +186,22 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   });
 }
 
+interface Start {
+  target: Target;
+  sync: MirrorSyncMode;
+  /** The target, as it was before. */
+  file: NewImageFile;
+  /** Called with true when the target is being created, with false when it is not any more. */
+  onCreate: (now: boolean) => void;
+}
+
 /** Runs `start` with the plan for the target. Where creating the target fails, the message is that of `create`. */
 async function startTo(
   session: Session,
-  { name, format, existing, values, cache }: Target,
-  sync: MirrorSyncMode,
+  { target, sync, file, onCreate }: Start,
   start: (plan: TargetPlan) => Promise<Job>,
 ): Promise<Job> {
+  const { name, format, existing, values, cache } = target;
   let stage: TargetStage | null = null;
   const plan: TargetPlan = {
     image: name,
@@ -198,6 +216,7 @@ async function startTo(
     },
     onStage: (next) => {
       stage = next;
+      onCreate(next === 'create');
     },
   };
   try {
@@ -206,7 +225,14 @@ async function startTo(
     // The variable is set by a callback, which the compiler does not follow.
     const failed = stage as TargetStage | null;
     if (format === undefined) throw error;
-    if (failed === 'create') throw new UsageError(`${name}: ${creationFailure(name, format, error)}`);
+    if (failed === 'create') {
+      const left = file.left();
+      throw new UsageError(
+        `${name}: ${creationFailure(name, format, error)}`,
+        false,
+        left === null ? undefined : [left],
+      );
+    }
     if (failed === 'overlay' && toBlockError(error).code === 'invalid-argument' && !hasBackingFiles(format)) {
       throw new UsageError(`--sync=${sync} needs a target format with backing files, not '${format}'`);
     }

@@ -15,7 +15,8 @@ import { Interrupt, reasonOf, type Session } from './session.js';
 const UPDATE_MS = 200;
 
 export interface JobRun {
-  start(env: JobEnvironment): Promise<Job>;
+  /** A signal ends the process at once while `interrupt.atOnce` is set. */
+  start(env: JobEnvironment, interrupt: Interrupt): Promise<Job>;
   progress: ProgressKind;
   /** Bytes that the job will copy, counted before it starts (see `dataAhead`). Is called where the remaining time is told. */
   count?(signal: AbortSignal): Promise<number | undefined>;
@@ -31,15 +32,9 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const manager = new JobManager(session.host.clock);
   // Before there is a target: from then on the state of the files has to be said.
   const interrupt = new Interrupt(session);
-  let job: Job;
   let data: number | undefined;
-  try {
-    if (tellsTime(run.progress)) data = await run.count?.(interrupt.signal);
-    job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
-  } catch (error) {
-    interrupt.stop();
-    throw error;
-  }
+  if (tellsTime(run.progress)) data = await run.count?.(interrupt.signal);
+  const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn }, interrupt);
   const view = openProgress(run.progress);
   // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
   const status = (): string => (job.status === 'null' ? 'concluded' : job.status);
@@ -48,8 +43,9 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
     const state = stateOf({ current, total, moved }, bytesPerSecond, { limit: job.speed, data });
     view.update({ ...state, status: status() });
   };
+  const onSignal = (): void => cancel(job);
   const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultReporter())];
-  interrupt.signal.addEventListener('abort', () => cancel(job));
+  interrupt.signal.addEventListener('abort', onSignal);
   if (interrupt.signal.aborted) cancel(job);
   show();
   const timer = setInterval(show, UPDATE_MS);
@@ -60,7 +56,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
     failure = toBlockError(error);
   } finally {
     clearInterval(timer);
-    interrupt.stop();
+    interrupt.signal.removeEventListener('abort', onSignal);
     for (const stop of stops) stop();
   }
   if (failure === null) {

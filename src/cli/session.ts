@@ -10,7 +10,8 @@ import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { ImageOpener } from '../workspace/open.js';
-import { beginEarlyEnd, endEarly, stopEarlyEnd } from './early-end.js';
+import type { BreakOff } from './break-off.js';
+import { beginEarlyEnd, endAtOnce, endEarly, stopEarlyEnd } from './early-end.js';
 import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
@@ -39,6 +40,15 @@ export interface Session {
   readonly graph: Graph;
   /** Called once everything was closed without an error: success is reported then, not before. */
   readonly afterClose: (() => void)[];
+  /** Whoever listens to signals: until everything was closed. */
+  readonly listeners: { stop(): void }[];
+}
+
+export interface SessionOptions extends RealHostOptions {
+  /** What a signal does from the first open to the last close. Default: it ends the command at once, until an `Interrupt` says more. */
+  breakOff?: BreakOff;
+  /** Standard input is read by the command itself: the file that it is redirected from is no image then. */
+  readsInput?: boolean;
 }
 
 let untrusted = false;
@@ -56,7 +66,7 @@ export function trustNoImage(): void {
 export async function withSession<T>(
   objects: readonly string[],
   action: (session: Session) => Promise<T>,
-  { readsInput = false, ...options }: RealHostOptions & { readsInput?: boolean } = {},
+  { readsInput = false, breakOff, ...options }: SessionOptions = {},
 ): Promise<T> {
   const [{ openRealHost }, { Graph }, { registerDrivers }] = await Promise.all([
     import('../host/real/index.js'),
@@ -65,6 +75,10 @@ export async function withSession<T>(
   ]);
   registerDrivers();
   if (!options.waits) beginEarlyEnd();
+  const listeners: { stop(): void }[] = breakOff === undefined ? [] : [breakOff];
+  const stopListening = (): void => {
+    for (const each of listeners) each.stop();
+  };
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
     const graph = new Graph(host, await graphOptions(readsInput));
@@ -72,7 +86,7 @@ export async function withSession<T>(
     let result: T;
     try {
       for (const object of objects) await graph.objects.add(object);
-      result = await action({ host, graph, afterClose });
+      result = await action({ host, graph, afterClose, listeners });
     } catch (error) {
       // The first error is the one to report. An error while closing usually follows from it; one that means lost data is reported too.
       await graph.closeAll().catch((late: unknown) => {
@@ -82,9 +96,11 @@ export async function withSession<T>(
       throw error;
     }
     await graph.closeAll();
+    stopListening();
     for (const step of afterClose) step();
     return result;
   } finally {
+    stopListening();
     stopEarlyEnd();
     await host.close();
     if (options.waits) allIsClosed();
@@ -225,20 +241,25 @@ export class Interrupt {
   readonly #signals: EndingSignals;
   #opening: boolean;
 
+  /** Set while an image is made, which has no end in order: a signal ends the process at once then, after what it returns was reported. */
+  atOnce: (() => string) | null = null;
+
   /**
-   * `graph`: the graph whose stalled requests are aborted. `opening`: images are still being opened, and a signal ends the command at once, until `opened` is
-   * called.
+   * Until everything in the session is closed, which a signal does not break off. `opening`: images are still being opened, and a signal ends the command at
+   * once, until `opened` is called.
    */
-  constructor({ graph }: Session, opening = false) {
+  constructor({ graph, listeners }: Session, opening = false) {
     this.#opening = opening;
     stopEarlyEnd();
     const controller = new AbortController();
     this.signal = controller.signal;
     this.#signals = new EndingSignals(() => {
       if (this.#opening) endEarly(this.exitCode);
+      if (this.atOnce !== null) endAtOnce(this.exitCode, `Cancelled. ${this.atOnce()}`);
       graph.abortStalled();
       controller.abort();
     });
+    listeners.push(this.#signals);
   }
 
   /** The images are open: from now on a signal ends the command in order. */

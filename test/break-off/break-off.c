@@ -2,7 +2,8 @@
  *
  *   BREAK_FOLDER   the folder whose files count
  *   BREAK_NTH      which call breaks, from 1 on
- *   BREAK_KIND     eio: it fails, once; enospc: it and all later ones that take space fail; short: it does a part; kill: SIGKILL in its place
+ *   BREAK_KIND     eio: it fails, once; enospc: it and all later ones that take space fail; short: it does a part; kill: SIGKILL in its place;
+ *                  int, term: SIGINT or SIGTERM comes, and the call begins so much later that a program that listens has taken note of it
  *   BREAK_HIT      a file that is made when it happened
  *   BREAK_COUNT    where it is set: a file that gets one byte for each call that is counted
  *
@@ -20,7 +21,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { NONE, EIO_ONCE, NO_SPACE, SHORT, KILL };
+enum kind { NONE, EIO_ONCE, NO_SPACE, SHORT, KILL, INTERRUPT, TERMINATE };
+
+#define NOTICED_US 100000
 enum call { READS, WRITES, RESERVES, OTHER };
 
 static atomic_long count;
@@ -42,6 +45,8 @@ static enum kind asked(void) {
   if (strcmp(kind, "eio") == 0) return EIO_ONCE;
   if (strcmp(kind, "enospc") == 0) return NO_SPACE;
   if (strcmp(kind, "short") == 0) return SHORT;
+  if (strcmp(kind, "int") == 0) return INTERRUPT;
+  if (strcmp(kind, "term") == 0) return TERMINATE;
   return KILL;
 }
 
@@ -65,7 +70,10 @@ static enum kind broken(int fd, enum call call) {
   if (kind == NO_SPACE ? mine < nth : mine != nth) return NONE;
   close(open(getenv("BREAK_HIT"), O_CREAT | O_WRONLY, 0644));
   if (kind == KILL) kill(getpid(), SIGKILL);
-  return kind;
+  if (kind != INTERRUPT && kind != TERMINATE) return kind;
+  kill(getpid(), kind == INTERRUPT ? SIGINT : SIGTERM);
+  usleep(NOTICED_US);
+  return NONE;
 }
 
 static int failed(enum kind kind) {

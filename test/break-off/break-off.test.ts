@@ -1,8 +1,9 @@
-// Operations that are broken off at one of their calls into the files: by EIO, a full disk, a short call, SIGKILL. Afterwards no image has an error but
-// leaks, each reads as before or as after, its bitmaps are so or marked as in use, an exit code of 0 means after, and a failure is said in one line.
+// Operations that are broken off at one of their calls into the files: by EIO, a full disk, a short call, SIGKILL, Ctrl-C, SIGTERM. Afterwards no image has an
+// error but leaks, each reads as before or as after, its bitmaps are so or marked as in use, an exit code of 0 means after, and a failure is said. What a signal
+// leaves is said, too, and so is a new image that is not complete and was not removed; a file that was there before never is.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,8 +15,12 @@ import { DAY, repeats, SOAK, seedOf, timeLimit } from '../support/sample.js';
 import { OPERATIONS, type Operation, SECRETS } from './operations.js';
 
 const SOURCE = fileURLToPath(new URL('./break-off.c', import.meta.url));
-const KINDS = ['eio', 'enospc', 'short', 'kill'] as const;
+const KINDS = ['eio', 'enospc', 'short', 'kill', 'int', 'term'] as const;
 type Kind = (typeof KINDS)[number];
+/** The exit codes of a program that these have ended in order. */
+const CODES: Readonly<Partial<Record<Kind, number>>> = { int: 130, term: 143 };
+/** A sentence about the files. */
+const SAID = /(Cancelled\.|Interrupted\.|Interrupted before the work began).*\.\n$/;
 /** Calls of each operation and kind that are broken; a soak breaks all. */
 const CALLS = repeats(1, Number.POSITIVE_INFINITY);
 /** A run takes a part of the operations, another one each day; a soak takes all. */
@@ -186,9 +191,19 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
   ): Promise<string | null> {
     if (stderr.includes('\n    at ')) return `a stack trace: ${stderr}`;
     if (kind === 'short' && code !== 0) return `a short call is no failure: ${stderr}`;
+    const wanted = CODES[kind];
+    if (wanted !== undefined && code === null) {
+      // The system ended it, since it had not begun: it does not listen before.
+      return isUntouched(folder) ? null : 'it ended without a word, after it had changed a file';
+    }
     if (kind === 'kill' ? hit && code !== null : code === null) return `it ended with ${code}: ${stderr}`;
     const said = operation.saysOnOutput ? stdout + stderr : stderr;
     if (code !== 0 && code !== null && said.trim() === '') return `it failed with ${code} without a word`;
+    if (wanted !== undefined && code !== 0 && code !== wanted) return `it ended with ${code}: ${stderr}`;
+    // `io` closes its images in order, and says something of a write that was under way only.
+    if (code !== 0 && code === wanted && !operation.saysOnOutput && !SAID.test(stderr)) {
+      return `it does not say what state the files are in: ${stderr}`;
+    }
     if (operation.repairs && code !== 0) await workspace.check(join(folder, operation.images[0]), { repair: 'all' });
     const names = readdirSync(folder);
     let bitmapsAreAfter = true;
@@ -214,8 +229,10 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
       if (!found.content.equals(after.get(name)!.content)) return `${name} does not read as after, after exit 0`;
     }
     const { made, madeFirst } = operation;
-    if (made !== undefined && code !== null && !names.includes(made) && existsSync(join(folder, '..', 'origin', made)))
-      return `${made} was removed, which was there before`;
+    if (made !== undefined && code !== null && code !== 0) {
+      const wrong = wrongRest(folder, made, stderr, code === wanted);
+      if (wrong !== null) return wrong;
+    }
     const isWhole = code === 0 || (madeFirst && bitmapsAreAfter);
     if (made === undefined || !isWhole) return null;
     if (!names.includes(made)) return `${made} was not made`;
@@ -227,6 +244,36 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     return wrong === null ? null : `${made}: ${wrong}`;
   }
 });
+
+/** The files are those that were there before, byte for byte. */
+function isUntouched(folder: string): boolean {
+  const origin = join(folder, '..', 'origin');
+  const names = readdirSync(folder);
+  return (
+    names.length === readdirSync(origin).length &&
+    names.every((name) => {
+      const before = join(origin, name);
+      return existsSync(before) && readFileSync(before).equals(readFileSync(join(folder, name)));
+    })
+  );
+}
+
+/** What is wrong with what a failure, or a signal, left of the image that was to be made, and with what is said of it. */
+function wrongRest(folder: string, made: string, stderr: string, bySignal: boolean): string | null {
+  const [rest, before] = [folder, join(folder, '..', 'origin')].map((place) => {
+    const path = join(place, made);
+    return existsSync(path) ? readFileSync(path) : null;
+  });
+  const isBefore = rest === null ? before === null : before?.equals(rest) === true;
+  if (bySignal && isBefore && stderr.includes('before the work began')) return null;
+  if (rest === null) {
+    if (before !== null) return `${made} was removed, which was there before`;
+    return !bySignal || stderr.includes('was not made') ? null : `it does not say that ${made} was not made: ${stderr}`;
+  }
+  const expected = isBefore ? /unchanged|incomplete/ : /incomplete/;
+  if (isBefore && !bySignal) return null;
+  return expected.test(stderr) ? null : `it does not say that ${made} is incomplete: ${stderr}`;
+}
 
 function waysTo(filename: string, { ways }: Operation): ImageName[] {
   return ways?.(filename) ?? [{ driver: 'qcow2', file: { driver: 'file', filename } }];

@@ -9,6 +9,8 @@ import { requirePeer } from '../support/peers.js';
 
 const FULL = 'No space left on device';
 
+const LEFT = "'small/raw' is incomplete: delete it or start again.";
+
 describe('the file that a command names', () => {
   let shop: Workshop;
   let mounted = false;
@@ -37,8 +39,8 @@ describe('the file that a command names', () => {
     ['resize --preallocation=full apart 8M', `small/data: ${FULL}`],
     ['amend -o refcount_bits=64 small/disk', `small/disk: ${FULL}`],
     ['snapshot -c new small/disk', `Could not create snapshot 'new': -28 (small/disk: ${FULL})`],
-    ['convert -f raw -O raw source small/raw', `error while writing at byte 0: small/raw: ${FULL}`],
-    ['dd -f raw -O raw if=source of=small/raw bs=1M', `error while copying: small/raw: ${FULL}`],
+    ['convert -f raw -O raw source small/raw', `error while writing at byte 0: small/raw: ${FULL}\n${LEFT}`],
+    ['dd -f raw -O raw if=source of=small/raw bs=1M', `error while copying: small/raw: ${FULL}\n${LEFT}`],
   ];
   for (const [words, line] of cases) {
     it(words, () => {

@@ -5,7 +5,7 @@
 //  stdin +
 
 import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
-import { reportError, reportFailure, writeMessage } from '../output.js';
+import { reportError, reportFailure, shown, writeMessage } from '../output.js';
 import { Interrupt, type Session } from '../session.js';
 import type { IoCommand, IoOutcome, IoState } from './command.js';
 import { commandCalled, isRefused } from './commands.js';
@@ -35,7 +35,6 @@ export async function runIo(session: Session, plan: IoPlan): Promise<number> {
     return await program.run();
   } finally {
     clearInterval(stay);
-    interrupt.stop();
   }
 }
 
@@ -92,12 +91,23 @@ class Program implements IoState {
         const line = await Promise.race([lines.next(), this.#interrupted]);
         if (line === null) return;
         const outcome = await Promise.race([this.#runLine(line), this.#interrupted]);
+        if (outcome === null) this.#reportBrokenOff(line);
         if (outcome === null || outcome === 'quit') return;
         if (outcome === 'failed') this.#code = 1;
       }
     } finally {
       lines.close();
     }
+  }
+
+  /** Other than by a write nothing changes that there would be something to say of: the image is closed in order. */
+  #reportBrokenOff(line: string): void {
+    const [called] = splitWords(line);
+    const { disk } = this;
+    if (disk === null || disk.readOnly || commandCalled(called)?.writes !== true) return;
+    reportError(
+      `Interrupted. '${shown(disk.image.filename)}' may have a part of what '${called}' was to write, or all of it.`,
+    );
   }
 
   async #runLine(line: string): Promise<IoOutcome> {

@@ -7,7 +7,7 @@ import { BreakOff } from '../break-off.js';
 import { amendHelp, asksForOptionHelp, parseAmendOptions } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, write, writeMessage } from '../output.js';
-import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -69,6 +69,11 @@ async function run(options: ParsedOptions): Promise<number> {
   const filename = oneImage(options);
   const kind = progressKind(options);
   const cache = targetCache(options, 'writeback');
+  let view: ProgressView | null = null;
+  const breakOff = new BreakOff(
+    `'${shown(filename)}' may have some of the options already; the rest of it reads as before. Run the same command again to continue.`,
+    { end: (code) => view?.end({ event: 'cancelled', error: `interrupted (${code})` }) },
+  );
   return withSession(
     options.all('object'),
     async (session) => {
@@ -76,10 +81,7 @@ async function run(options: ParsedOptions): Promise<number> {
       if (asksHelp) return print(amendHelp(node.driver));
       const wanted = parseAmendOptions(node.driver, texts);
       const progress = openProgress(kind);
-      const interrupt = new BreakOff(
-        `'${shown(filename)}' may have some of the options already; the rest of it reads as before. Run the same command again to continue.`,
-        (code) => progress.end({ event: 'cancelled', error: `interrupted (${code})` }),
-      );
+      view = progress;
       progress.update({ current: 0, total: 1, steps: true });
       try {
         await amendImage(node, wanted, {
@@ -87,7 +89,7 @@ async function run(options: ParsedOptions): Promise<number> {
           progress: (current, total) => progress.update({ current, total, steps: true }),
         });
         progress.update({ current: 1, total: 1, steps: true });
-        progress.end({ event: 'completed' });
+        session.afterClose.push(() => progress.end({ event: 'completed' }));
         return 0;
       } catch (error) {
         const [line, ...more] = reasonWithFile(toBlockError(error)).split('\n');
@@ -95,11 +97,9 @@ async function run(options: ParsedOptions): Promise<number> {
         reportError(line);
         for (const each of more) writeMessage(each);
         return 1;
-      } finally {
-        interrupt.stop();
       }
     },
-    ONE_BY_ONE,
+    { ...ONE_BY_ONE, breakOff },
   );
 }
 

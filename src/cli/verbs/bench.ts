@@ -137,8 +137,6 @@ async function run(options: ParsedOptions): Promise<number> {
           `Failed request: ${failure.code === 'out-of-bounds' ? wordsOfErrno('EIO') : reasonWithFile(failure)}`,
         );
         return 1;
-      } finally {
-        interrupt.stop();
       }
     },
     plan.engine === undefined ? {} : { engine: plan.engine },

@@ -7,8 +7,9 @@ import type { BlockNode } from '../../block/node/node.js';
 import { toBlockError } from '../../util/errors.js';
 import { type BitmapChange, changeBitmap } from '../../workspace/bitmap.js';
 import { FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, writeMessage } from '../output.js';
+import { reportError, shown, writeMessage } from '../output.js';
 import { couldNotOpen, imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -60,9 +61,9 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0  done\n1  failed'],
+    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
     [
-      'After a failure',
+      'After Ctrl-C or a failure',
       'What the actions before the failed one have changed is stored. Where the file cannot be written, or the power goes, the bitmap is as before or as after, or ' +
         'marked as in use: such a bitmap is never taken for a right one, and can be removed.',
     ],
@@ -82,6 +83,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const how = imageArguments(options);
   const source = options.get('source');
   const [filename, name] = options.positional;
+  const state = `The bitmap of '${shown(filename)}' is as it was, as it was to be, or marked as in use, and the disk reads as before.`;
   return withSession(
     options.all('object'),
     async (session) => {
@@ -95,7 +97,7 @@ async function run(options: ParsedOptions): Promise<number> {
         node.detach(held);
       }
     },
-    ONE_BY_ONE,
+    { ...ONE_BY_ONE, breakOff: new BreakOff(state) },
   );
 }
 

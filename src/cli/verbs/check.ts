@@ -152,7 +152,7 @@ async function checkOne(
   };
   const state =
     repair === undefined ? 'was only read' : 'may be repaired in part: run the same command again to continue';
-  const interrupt = new BreakOff(`'${shown(image)}' ${state}.`, () => undefined, repair === undefined ? LONG_MS : 0);
+  const interrupt = new BreakOff(`'${shown(image)}' ${state}.`, { afterMs: repair === undefined ? LONG_MS : 0 });
   const checked = async () => {
     if (repair === undefined) return checkImage(session.graph, image, how, findingPrinter(), open);
     const repaired = (result: RepairResult): void => {

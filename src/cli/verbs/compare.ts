@@ -141,8 +141,6 @@ async function compare(
     const where = failure.guestOffset === undefined ? '' : ` offset ${failure.guestOffset} of ${failed}`;
     reportError(`Error while reading${where}: ${reasonWithFile(failure)}`);
     return EXIT_READ_FAILED;
-  } finally {
-    interrupt.stop();
   }
 }
 

@@ -10,9 +10,10 @@ import { streamIntoImage } from '../../workspace/convert-in.js';
 import { streamImage } from '../../workspace/convert-out.js';
 import type { CacheMode } from '../arguments.js';
 import { type CreateValues, fileCreateOptions, imageCreateOptions, withSize } from '../create-options.js';
-import { creationFailure } from '../creation-failure.js';
+import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { program, QEMU_IMG, reportError } from '../output.js';
+import { incompleteImage, NewImageFile } from '../new-image-file.js';
+import { program, QEMU_IMG, reportError, shown } from '../output.js';
 import { openProgress, type ProgressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { Interrupt, openImage, reasonWithFile, type Session } from '../session.js';
@@ -87,7 +88,7 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
     const failure = toBlockError(error);
     const isCancelled = failure.code === 'cancelled';
     view.end({ event: isCancelled ? 'cancelled' : 'failed', error: failure.message });
-    const names = plan.sources.map((name) => `'${name}'`).join(', ');
+    const names = plan.sources.map((name) => `'${shown(name)}'`).join(', ');
     if (isCancelled) {
       reportError(`Cancelled. ${names} ${plan.sources.length > 1 ? 'are' : 'is'} unchanged; the output is incomplete.`);
       return interrupt.exitCode;
@@ -97,8 +98,6 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
     if (isOutput) reportError(`error while writing to standard output: ${words}`);
     else reportError(`error while converting to standard output: ${reasonWithFile(failure)}`);
     return 1;
-  } finally {
-    interrupt.stop();
   }
 }
 
@@ -188,6 +187,7 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
   const interrupt = new Interrupt(session);
   const view = openProgress(plan.progress);
   const startedMs = clock.now();
+  const file = new NewImageFile(target);
   let stage = 'read' as 'read' | 'create' | 'copy';
   try {
     await streamIntoImage(session.graph, {
@@ -207,6 +207,7 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
       signal: interrupt.signal,
       onStage: (next) => {
         stage = next;
+        interrupt.atOnce = next === 'create' ? () => file.state() : null;
       },
       onProgress: (bytes) => {
         const state = { current: bytes, total: Math.max(bytes, Number(size ?? 0)), moved: bytes };
@@ -220,16 +221,16 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
     const isCancelled = failure.code === 'cancelled';
     view.end({ event: isCancelled ? 'cancelled' : 'failed', error: failure.message });
     if (isCancelled) {
-      reportError(
-        `Cancelled. '${target}' ${stage === 'read' ? 'is unchanged' : 'is incomplete: delete it or start again'}.`,
-      );
+      reportError(`Cancelled. ${stage === 'read' ? file.state() : incompleteImage(target)}`);
       return interrupt.exitCode;
     }
     if (stage === 'create') {
       reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
-    } else reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
+      reportLeft(file.left());
+    } else {
+      reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
+      if (stage === 'copy') reportLeft(incompleteImage(target));
+    }
     return 1;
-  } finally {
-    interrupt.stop();
   }
 }

@@ -41,9 +41,19 @@ import {
   QEMU_IMG_FORMAT,
   withSize,
 } from '../create-options.js';
-import { creationFailure } from '../creation-failure.js';
+import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { giveOutputAway, PROGRAM, reportError, reportWarning, write, writeMessage } from '../output.js';
+import { incompleteImage, NewImageFile } from '../new-image-file.js';
+import {
+  giveOutputAway,
+  PROGRAM,
+  reportError,
+  reportFailure,
+  reportWarning,
+  shown,
+  write,
+  writeMessage,
+} from '../output.js';
 import {
   openProgress,
   PROGRESS,
@@ -168,7 +178,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
     ['After Ctrl-C or a failure', 'The source is unchanged. The target is incomplete: delete it or start again.'],
   ],
   examples: [
@@ -384,6 +394,7 @@ async function convertTo(
   const { clock } = session.host;
   // Before there is a target: from then on the state of the files has to be said.
   const interrupt = new Interrupt(session);
+  const file = new NewImageFile(plan.target);
   let stage = 'options' as ConvertStage;
   let copy: { view: ProgressView; startedMs: number } | null = null;
   let side = 'writing';
@@ -416,6 +427,7 @@ async function convertTo(
       signal: interrupt.signal,
       onStage: (next) => {
         stage = next;
+        interrupt.atOnce = next === 'create' ? () => stateOfSources(plan, file.state()) : null;
         if (next !== 'copy') return;
         for (const { name } of bitmaps?.skipped ?? []) {
           reportWarning(`warning: Skipping inconsistent bitmap '${name}'`);
@@ -433,12 +445,10 @@ async function convertTo(
     session.afterClose.push(() => view.end({ event: 'completed' }));
     return 0;
   } catch (error) {
-    if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error), interrupt);
+    if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error), interrupt, file);
     if (interrupt.signal.aborted && toBlockError(error).code === 'cancelled')
-      return reportCancelled(plan, stage, interrupt);
-    return reportNotCopied(plan, stage, error);
-  } finally {
-    interrupt.stop();
+      return reportCancelled(plan, stage, interrupt, file);
+    return reportNotCopied(plan, stage, error, file);
   }
 }
 
@@ -449,11 +459,12 @@ async function dataToCopy(source: BlockNode, plan: Plan, signal: AbortSignal): P
 }
 
 /** Reports a failure before the copy began, and returns the exit code; or throws an error that has the right message itself. */
-function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: unknown): number {
+function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: unknown, file: NewImageFile): number {
   switch (stage) {
     case 'options':
     case 'create':
       reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
+      reportLeft(file.left());
       return 1;
     case 'size':
       reportError('output file is smaller than input file');
@@ -464,17 +475,26 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
     case 'backing':
     case 'hold':
       throw couldNotOpen(target, error);
+    case 'open':
+    case 'close':
+      reportFailure(error);
+      reportLeft(file.left());
+      return 1;
     default:
       throw error;
   }
 }
 
-function reportCancelled(plan: Plan, stage: ConvertStage, interrupt: Interrupt): number {
+function reportCancelled(plan: Plan, stage: ConvertStage, interrupt: Interrupt, file: NewImageFile): number {
   const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
-  const state = untouched ? 'is unchanged' : 'is incomplete: delete it or start again';
-  const sources = plan.sources.map((name) => `'${name}'`).join(', ');
-  reportError(`Cancelled. ${sources} ${plan.sources.length > 1 ? 'are' : 'is'} unchanged; '${plan.target}' ${state}.`);
+  reportError(`Cancelled. ${stateOfSources(plan, untouched ? file.state() : incompleteImage(plan.target))}`);
   return interrupt.exitCode;
+}
+
+/** A sentence about the sources, which are only read, and about the target. */
+function stateOfSources({ sources }: Plan, state: string): string {
+  const names = sources.map((name) => `'${shown(name)}'`).join(', ');
+  return `${names} ${sources.length > 1 ? 'are' : 'is'} unchanged; ${state}`;
 }
 
 function copyFailed(
@@ -483,11 +503,13 @@ function copyFailed(
   side: string,
   failure: BlockError,
   interrupt: Interrupt,
+  file: NewImageFile,
 ): number {
   const interrupted = failure.code === 'cancelled';
   view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
-  if (interrupted) return reportCancelled(plan, 'copy', interrupt);
+  if (interrupted) return reportCancelled(plan, 'copy', interrupt, file);
   const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
   reportError(`error while ${side}${where}: ${reasonWithFile(failure)}`);
+  reportLeft(incompleteImage(plan.target));
   return 1;
 }

@@ -6,6 +6,7 @@ import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
 import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import {
   asksForOptionHelp,
   type CreateValues,
@@ -19,8 +20,9 @@ import {
   QEMU_IMG_FORMAT,
   withSize,
 } from '../create-options.js';
-import { creationFailure } from '../creation-failure.js';
+import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
+import { NewImageFile } from '../new-image-file.js';
 import { reportError, write, writeMessage } from '../output.js';
 import { ONE_BY_ONE, openImage, reasonOf, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
@@ -57,7 +59,13 @@ export const verb: Verb = {
     HELP,
     OBJECT,
   ],
-  notes: [['Exit codes', '0  the image was created\n1  failed']],
+  notes: [
+    ['Exit codes', '0    the image was created\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    [
+      'After Ctrl-C or a failure',
+      'After a failure, a file that was not there before is removed. After Ctrl-C it stays, and is incomplete. A file that was there before may have lost its content.',
+    ],
+  ],
   examples: [
     ['diskwright create -f qcow2 disk.qcow2 20G', 'an empty disk of 20 GiB, in a file of less than 200 KiB'],
     ['diskwright create -f qcow2 -b disk.qcow2 -F qcow2 snap.qcow2', 'an overlay'],
@@ -94,15 +102,14 @@ async function run(options: ParsedOptions): Promise<number> {
       }
       checkProtocol(filename);
       if (!options.has('quiet')) write(formattingLine(filename, format, values));
+      const wanted = imageCreateOptions(format, withSize(values, 0));
+      const file = new NewImageFile(filename);
+      session.listeners.push(new BreakOff(() => file.state()));
       try {
-        await createImage(
-          session.graph,
-          filename,
-          imageCreateOptions(format, withSize(values, 0)),
-          fileCreateOptions(values),
-        );
+        await createImage(session.graph, filename, wanted, fileCreateOptions(values));
       } catch (error) {
         reportError(`${filename}: ${creationFailure(filename, format, error)}`);
+        reportLeft(file.left());
         return 1;
       }
       return 0;

@@ -5,9 +5,10 @@ import { parseSize } from '../../util/size.js';
 import { copyBlocks } from '../../workspace/dd.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
 import { creatableDriver, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-options.js';
-import { creationFailure } from '../creation-failure.js';
+import { creationFailure, reportLeft } from '../creation-failure.js';
 import { ParsedOptions, UsageError } from '../getopt.js';
-import { reportError } from '../output.js';
+import { incompleteImage, NewImageFile } from '../new-image-file.js';
+import { reportError, shown } from '../output.js';
 import { Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -37,7 +38,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
     ['After Ctrl-C or a failure', 'INPUT is unchanged. OUTPUT is incomplete: delete it or start again.'],
   ],
   examples: [
@@ -66,7 +67,10 @@ async function run(options: ParsedOptions): Promise<number> {
     if (skip > end) reportError(`${input}: cannot skip to specified offset`);
     const offset = Math.min(end, skip);
     const interrupt = new Interrupt(session);
+    const file = new NewImageFile(output);
+    const incomplete = incompleteImage(output);
     let stage = 'create' as 'create' | 'copy';
+    interrupt.atOnce = () => `'${shown(input)}' is unchanged; ${file.state()}`;
     try {
       await copyBlocks(session.graph, {
         source,
@@ -78,24 +82,25 @@ async function run(options: ParsedOptions): Promise<number> {
         signal: interrupt.signal,
         onStage: (next) => {
           stage = next;
+          interrupt.atOnce = null;
         },
       });
       return 0;
     } catch (error) {
       const failure = toBlockError(error);
       if (failure.code === 'cancelled') {
-        const state = stage === 'create' ? 'may have been replaced' : 'is incomplete: delete it or start again';
-        reportError(`Cancelled. '${input}' is unchanged; '${output}' ${state}.`);
+        const state = stage === 'create' ? file.state() : incomplete;
+        reportError(`Cancelled. '${shown(input)}' is unchanged; ${state}`);
         return interrupt.exitCode;
       }
       if (stage === 'create') {
         reportError(`${output}: error while creating output image: ${creationFailure(output, format, error)}`);
+        reportLeft(file.left());
       } else {
         reportError(`error while copying: ${reasonWithFile(failure)}`);
+        reportLeft(incomplete);
       }
       return 1;
-    } finally {
-      interrupt.stop();
     }
   });
 }

@@ -18,8 +18,9 @@ import {
   SOURCE_CACHE,
   targetCache,
 } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError } from '../output.js';
+import { reportError, shown } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
@@ -69,10 +70,10 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
     [
       'After Ctrl-C or a failure',
-      'FILENAME has its old content and its old backing file. It may have become larger. Run the same command again to continue.',
+      'FILENAME has its old content and its old backing file. It may have become larger. Run the same command again to continue. With -u, it names its old backing file or the new one.',
     ],
   ],
   examples: [
@@ -117,12 +118,19 @@ async function run(options: ParsedOptions): Promise<number> {
     progress: progressKind(options),
   };
   if (unsafe && plan.compress) throw new UsageError('-c has no effect with -u: no data is written');
-  return withSession(options.all('object'), async (session) => {
-    const { format } = plan;
-    if (format !== undefined && knownDriver(format) === null) throw new UsageError(`Invalid format name: '${format}'`);
-    const image = await openImage(session, filename, plan.how);
-    return unsafe ? rename(session, image, plan) : rebase(session, image, plan);
-  });
+  const work = unsafe ? rename : rebase;
+  const state = `'${shown(filename)}' names its old backing file or the new one; its own data is as before.`;
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      const { format } = plan;
+      if (format !== undefined && knownDriver(format) === null)
+        throw new UsageError(`Invalid format name: '${format}'`);
+      const image = await openImage(session, filename, plan.how);
+      return work(session, image, plan);
+    },
+    unsafe ? { breakOff: new BreakOff(state) } : {},
+  );
 }
 
 /** What the header is to say; null: of none. */
@@ -168,14 +176,12 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
     const interrupted = failure.code === 'cancelled';
     view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
     if (interrupted) {
-      reportError(`Cancelled. '${plan.filename}' has its old content and its old backing file.`);
+      reportError(`Cancelled. '${shown(plan.filename)}' has its old content and its old backing file.`);
       return interrupt.exitCode;
     }
     if (failure.guestOffset === undefined) throw error;
     reportError(`error while ${side} '${failure.path}' at byte ${failure.guestOffset}: ${reasonOf(failure)}`);
     return 1;
-  } finally {
-    interrupt.stop();
   }
 }
 

@@ -5,8 +5,9 @@ import { BlockError, toBlockError } from '../../util/errors.js';
 import { MAX_BYTES, sizeOfOption } from '../../util/size.js';
 import { resizeNode } from '../../workspace/resize.js';
 import { checkedOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, reportWarning, write } from '../output.js';
+import { reportError, reportWarning, shown, write } from '../output.js';
 import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -32,7 +33,13 @@ export const verb: Verb = {
     OBJECT,
   ],
   lastIsOperand: true,
-  notes: [['Exit codes', '0  the image has the new size\n1  failed']],
+  notes: [
+    ['Exit codes', '0    the image has the new size\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    [
+      'After Ctrl-C or a failure',
+      'The image has its old size or its new one, and what is in both reads as before. Space may be lost: "diskwright check -r leaks" gives it back.',
+    ],
+  ],
   examples: [
     ['diskwright resize disk.qcow2 +10G', '10 GiB more'],
     ['diskwright resize --shrink disk.qcow2 20G', 'no more than 20 GiB'],
@@ -57,6 +64,7 @@ async function run(options: ParsedOptions): Promise<number> {
   if (options.positional.length !== 2) throw new UsageError('Expecting image file name and size', true);
   const sign = /^[+-]/.exec(sizeText)?.[0] ?? '';
   const bytes = sizeIn(sizeText.slice(sign.length));
+  const state = `'${shown(filename)}' has its old size or its new one, and what is in both reads as before.`;
   return withSession(
     options.all('object'),
     async (session) => {
@@ -81,7 +89,7 @@ async function run(options: ParsedOptions): Promise<number> {
       if (!options.has('quiet')) session.afterClose.push(() => write('Image resized.\n'));
       return 0;
     },
-    ONE_BY_ONE,
+    { ...ONE_BY_ONE, breakOff: new BreakOff(state) },
   );
 }
 

@@ -33,10 +33,11 @@ import {
   QEMU_IMG_FORMAT,
   withSize,
 } from '../create-options.js';
-import { creationFailure } from '../creation-failure.js';
+import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { kebabNames, prettyJson } from '../json.js';
-import { reportError, reportWarning, shown, write } from '../output.js';
+import { incompleteImage, NewImageFile } from '../new-image-file.js';
+import { reportError, reportFailure, reportWarning, shown, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { couldNotOpen, Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
@@ -167,6 +168,7 @@ async function run(options: ParsedOptions): Promise<number> {
   return withSession(options.all('object'), async (session) => {
     const { clock } = session.host;
     const interrupt = new Interrupt(session, true);
+    const file = new NewImageFile(target);
     let stage = 'survey' as SalvageStage;
     let copyStartedMs = 0;
     let view: ProgressView | null = null;
@@ -198,6 +200,7 @@ async function run(options: ParsedOptions): Promise<number> {
         signal: interrupt.signal,
         onStage: (next) => {
           stage = next;
+          interrupt.atOnce = next === 'create' ? () => `'${shown(image)}' is unchanged; ${file.state()}` : null;
           if (next === 'copy') copyStartedMs = clock.now();
         },
         // The percentages of qemu-img are those of the copy.
@@ -218,9 +221,7 @@ async function run(options: ParsedOptions): Promise<number> {
       });
       return isWhole(report) ? 0 : EXIT_LOST;
     } catch (error) {
-      return failed(plan, stage, view, error, interrupt);
-    } finally {
-      interrupt.stop();
+      return failed(plan, stage, { view, file }, error, interrupt);
     }
   });
 }
@@ -251,7 +252,7 @@ function hintsOf(options: ParsedOptions): SalvageHints {
 function failed(
   { image, target, format }: Plan,
   stage: SalvageStage,
-  view: ProgressView | null,
+  { view, file }: { view: ProgressView | null; file: NewImageFile },
   error: unknown,
   interrupt: Interrupt,
 ): number {
@@ -260,14 +261,15 @@ function failed(
   view?.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
   const isMade = stage === 'create' || stage === 'open' || stage === 'hold' || stage === 'copy' || stage === 'close';
   if (interrupted) {
-    const state = isMade ? 'is incomplete: delete it or start again' : 'is unchanged';
-    reportError(`Cancelled. '${image}' is unchanged; '${target}' ${state}.`);
+    const state = isMade ? incompleteImage(target) : file.state();
+    reportError(`Cancelled. '${shown(image)}' is unchanged; ${state}`);
     return interrupt.exitCode;
   }
   switch (stage) {
     case 'options':
     case 'create':
       reportError(`${target}: error while making ${format}: ${creationFailure(target, format, error)}`);
+      reportLeft(file.left());
       return 1;
     case 'size':
       reportError('output file is smaller than input file');
@@ -277,8 +279,14 @@ function failed(
     case 'copy': {
       const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
       reportError(`error while writing${where}: ${reasonWithFile(failure)}`);
+      reportLeft(incompleteImage(target));
       return 1;
     }
+    case 'open':
+    case 'close':
+      reportFailure(error);
+      reportLeft(file.left());
+      return 1;
     default:
       throw error;
   }

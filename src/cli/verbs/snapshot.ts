@@ -7,6 +7,7 @@ import { applyInternalSnapshot, createInternalSnapshot, deleteInternalSnapshot }
 import { type BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, someImages } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, write } from '../output.js';
 import {
@@ -56,8 +57,8 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0  done\n1  failed'],
-    ['After a failure', 'The image is as it was, or as it was to be: the change is one write of one sector.'],
+    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['After Ctrl-C or a failure', 'The image is as it was, or as it was to be: the change is one write of one sector.'],
   ],
   examples: [
     ['diskwright snapshot -c before-update disk.qcow2', 'keep the disk as it is now'],
@@ -74,10 +75,12 @@ async function run(options: ParsedOptions): Promise<number> {
   const [action = 'list'] = given;
   const images = action === 'list' ? someImages(options) : [oneImage(options)];
   const name = options.get(action) ?? '';
+  const writable = action !== 'list';
+  // What is only read has nothing to say, and needs no listener.
+  const breakOff = writable ? new BreakOff(`'${shown(images[0])}' is as it was, or as it was to be.`) : undefined;
   return withSession(
     options.all('object'),
     async (session) => {
-      const writable = action !== 'list';
       const how = imageArguments(options);
       const codes = await forEachImage(images, async (image, index) => {
         if (images.length > 1) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
@@ -90,7 +93,7 @@ async function run(options: ParsedOptions): Promise<number> {
       });
       return Math.max(...codes);
     },
-    ONE_BY_ONE,
+    { ...ONE_BY_ONE, breakOff },
   );
 }
 
