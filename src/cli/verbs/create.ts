@@ -102,10 +102,10 @@ async function run(options: ParsedOptions): Promise<number> {
       }
       checkProtocol(filename);
       if (!options.has('quiet')) write(formattingLine(filename, format, values));
-      const wanted = imageCreateOptions(format, withSize(values, 0));
       const file = new NewImageFile(filename);
       session.listeners.push(new BreakOff(() => file.state()));
       try {
+        const wanted = imageCreateOptions(format, withSize(values, 0));
         await createImage(session.graph, filename, wanted, fileCreateOptions(values));
       } catch (error) {
         reportError(`${filename}: ${creationFailure(filename, format, error)}`);
