@@ -7,17 +7,20 @@ import { program, QEMU_IMG } from './output.js';
 
 /** Parses a size such as `50M`, of an image or a part of one. `what` names the value in messages: `image size`. Throws `UsageError`. */
 export function sizeValue(text: string, what: string): number {
-  const size = limitValue(text, what);
+  const size = magnitude(text, what, 0, INT64_MAX);
   if (size <= MAX_BYTES) return Number(size);
   throw new UsageError(`Invalid ${what} specified. Sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported.`);
 }
 
 /** Parses the option `key`, a size that sets a limit: a value beyond the largest image becomes that size. Undefined: not given. Throws `UsageError`. */
 export function limitOption(options: ParsedOptions, key: string, what: string): number | undefined {
-  return checkedOption(options, key, (text) => {
-    const size = limitValue(text, what);
-    return Number(size < MAX_BYTES ? size : MAX_BYTES);
-  });
+  return checkedOption(options, key, (text) => limitValue(text, what));
+}
+
+/** The same for one text; refuses what is not from `least` to `most`. */
+export function limitValue(text: string, what: string, least = 0, most: number | bigint = INT64_MAX): number {
+  const size = magnitude(text, what, least, most);
+  return Number(size < MAX_BYTES ? size : MAX_BYTES);
 }
 
 /** Checks each value of the option `key`, also those that a later one replaces, and returns the last. Undefined: not given. */
@@ -25,7 +28,7 @@ export function checkedOption<T>(options: ParsedOptions, key: string, check: (te
   return options.all(key).map(check).at(-1);
 }
 
-function limitValue(text: string, what: string): bigint {
+function magnitude(text: string, what: string, least: number, most: number | bigint): bigint {
   const size = parseSize(text);
   if (size === null) {
     throw new UsageError([
@@ -33,8 +36,8 @@ function limitValue(text: string, what: string): bigint {
       'kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.',
     ]);
   }
-  if (size > INT64_MAX) throw new UsageError(`Invalid ${what} specified. Must be between 0 and ${INT64_MAX}.`);
-  return size;
+  if (size >= least && size <= most) return size;
+  throw new UsageError(`Invalid ${what} specified. Must be between ${least} and ${most}.`);
 }
 
 /** Parses the option `key`, which takes one of `choices`. Undefined: not given. Throws `UsageError`. */

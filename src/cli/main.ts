@@ -1,9 +1,10 @@
 // The entry of the command line: finds the verb, loads no module but its own, runs it and returns the exit code.
 
+import { onSizeWarning } from '../util/size.js';
 import { calledAs } from './as-program.js';
 import type { FormatNames } from './format-names.js';
 import { UsageError } from './getopt.js';
-import { AS, PROGRAM, QEMU_IMG, reportFailure, setProgram } from './output.js';
+import { AS, PROGRAM, QEMU_IMG, reportFailure, reportWarning, setProgram } from './output.js';
 import { formats, print, runVerb } from './run-verb.js';
 import { HELP, verbHelp, wrap } from './verb.js';
 import { REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
@@ -13,6 +14,7 @@ import { REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
  * called by.
  */
 export async function main(given: readonly string[], file: string = PROGRAM): Promise<number> {
+  onSizeWarning(reportWarning);
   try {
     const { program, args } = calledAs(file, given);
     if (program === QEMU_IMG) {

@@ -12,24 +12,40 @@ export const UINT64_MAX = 2n ** 64n - 1n;
 /** The largest size that Diskwright handles, in bytes. */
 export const MAX_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
 
+/** Is told of each size that is read though it should be written otherwise. */
+let warn: (warning: string) => void = () => undefined;
+
+/** From now on, `listener` gets the warning about each size that has hexadecimal digits and a suffix. A program has one. */
+export function onSizeWarning(listener: (warning: string) => void): void {
+  warn = listener;
+}
+
 /**
  * Reads a size, of any magnitude: decimal digits, with a fraction that is cut off to whole bytes where a suffix follows (b, k, M, G, T, P, E in
- * either case; powers of 1024) and that is zero where none does, or `0x` and hexadecimal digits without a suffix. Null where it is none; there are
- * no exponents.
+ * either case; powers of 1024) and that is zero where none does, or `0x` and hexadecimal digits, with a warning where a suffix follows (k, M, G, T, P: the
+ * others are digits). Null where it is none; there are no exponents.
  */
 export function parseSize(text: string): bigint | null {
   const trimmed = text.trimStart();
-  const hexadecimal = /^\+?(0x[0-9a-f]+)$/i.exec(trimmed);
-  if (hexadecimal !== null) return bigOf(hexadecimal[1]);
+  const hexadecimal = /^\+?(0x[0-9a-f]+)([kmgtp]?)(.*)$/is.exec(trimmed);
+  if (hexadecimal !== null) {
+    const [, digits, suffix, rest] = hexadecimal;
+    if (suffix !== '') warn(`warning: Using a multiplier suffix on hex numbers is deprecated: ${text}`);
+    return rest === '' ? bigOf(digits) * unitOf(suffix) : null;
+  }
   const match = /^\+?(\d+)(?:\.(\d*))?([bkmgtpe]?)$/i.exec(trimmed);
   if (match === null) return null;
   const [, whole, fraction = '', suffix = ''] = match as unknown as [string, string, string?, string?];
-  const power = Math.max(0, SUFFIXES.indexOf(suffix.toLowerCase()));
+  const unit = unitOf(suffix);
   // A size is whole bytes: without a suffix there is no fraction.
-  if (power === 0 && /[1-9]/.test(fraction)) return null;
-  const unit = 1n << BigInt(10 * power);
+  if (unit === 1n && /[1-9]/.test(fraction)) return null;
   const digits = fraction.slice(0, MAX_DIGITS);
   return bigOf(whole) * unit + (BigInt(digits || '0') * unit) / 10n ** BigInt(digits.length);
+}
+
+/** What a suffix stands for; 1 where there is none. */
+function unitOf(suffix: string): bigint {
+  return 1n << BigInt(10 * Math.max(0, SUFFIXES.indexOf(suffix.toLowerCase())));
 }
 
 /** The number, read from at most `MAX_DIGITS` digits: converting very many takes long, and the number is beyond every limit anyway. */

@@ -1,16 +1,15 @@
 // Numbers of a command, as qemu-io reads and prints them.
 
 import { INT64_MAX, parseSize, parseWholeNumber } from '../../util/size.js';
-import { reportWarning, write } from '../output.js';
+import { write } from '../output.js';
 
 /** The longest request, bytes: what a 32-bit number with a sign holds, in whole sectors. */
 export const MAX_REQUEST_BYTES = 2 ** 31 - 512;
 const SECTOR = 512;
-const HEXADECIMAL_WITH_SUFFIX = /^(\+?0x[\da-f]+)([kmgtp])$/i;
 
 /** A size or an offset, of 63 bits at most; null after it was reported. Beyond 2^53 it is rounded: no image is as large. */
 export function sizeWord(text: string): number | null {
-  const value = parse(text);
+  const value = parseSize(text);
   if (value === null) {
     write(`Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- ${text}\n`);
     return null;
@@ -18,16 +17,6 @@ export function sizeWord(text: string): number | null {
   if (value <= INT64_MAX) return Number(value);
   write(`Parsing error: argument too large -- ${text}\n`);
   return null;
-}
-
-function parse(text: string): bigint | null {
-  const hexadecimal = HEXADECIMAL_WITH_SUFFIX.exec(text);
-  if (hexadecimal === null) return parseSize(text);
-  const [, digits, suffix] = hexadecimal;
-  const [number, unit] = [parseSize(digits), parseSize(`1${suffix}`)];
-  if (number === null || unit === null) return null;
-  reportWarning(`warning: Using a multiplier suffix on hex numbers is deprecated: ${text}`);
-  return number * unit;
 }
 
 /** The byte that `-P` names; null after it was reported. */

@@ -63,8 +63,9 @@ async function run(options: ParsedOptions): Promise<number> {
   const texts = options.all('options');
   if (texts.length === 0) throw new UsageError('Must specify options (-o)', true);
   const asksHelp = asksForOptionHelp(texts);
+  const format = options.get('format');
+  if (asksHelp && format !== undefined) return print(amendHelp(format));
   const how = imageArguments(options);
-  if (asksHelp && how.format !== undefined) return print(amendHelp(how.format));
   if (options.positional.length !== 1) throw new UsageError('Expecting one image file name');
   const filename = oneImage(options);
   const kind = progressKind(options);

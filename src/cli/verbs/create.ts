@@ -75,6 +75,7 @@ export const verb: Verb = {
 };
 
 const SAME_FILE = 'Error: Trying to create an image with the same filename as the backing file';
+const NO_BACKING_FORMAT = 'Backing file specified without backing format';
 
 async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('format') ?? QEMU_IMG_FORMAT;
@@ -92,6 +93,10 @@ async function run(options: ParsedOptions): Promise<number> {
   return withSession(
     options.all('object'),
     async (session) => {
+      // The format of a file that is not opened cannot be found out, and an image without it would be probed.
+      if (backing !== undefined && options.has('unsafe') && !values.has('backing_fmt')) {
+        throw new UsageError(`${filename}: ${NO_BACKING_FORMAT}`);
+      }
       if (backing !== undefined && !options.has('unsafe')) {
         const found = await backingSize(session, filename, backing, values);
         if (found === null) return 1;
@@ -169,7 +174,7 @@ async function backingSize(
       (name, referrer) => openImage(session, name, { format, forceShare: true, referrer }),
     );
     if (detected !== null) {
-      reportError(`${filename}: Backing file specified without backing format`);
+      reportError(`${filename}: ${NO_BACKING_FORMAT}`);
       writeMessage(`Detected format of ${detected}.`);
       return null;
     }

@@ -1,12 +1,11 @@
 // `diskwright dd`: copies blocks of an image into a new one.
 
 import { toBlockError } from '../../util/errors.js';
-import { parseSize } from '../../util/size.js';
 import { copyBlocks } from '../../workspace/dd.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
+import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitValue, OBJECT } from '../arguments.js';
 import { creatableDriver, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-options.js';
 import { creationFailure, reportLeft } from '../creation-failure.js';
-import { ParsedOptions, UsageError } from '../getopt.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
 import { incompleteImage, NewImageFile } from '../new-image-file.js';
 import { reportError, shown } from '../output.js';
 import { Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
@@ -49,20 +48,16 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const operands = operandsIn(options.positional);
+  const { input, output, sizes } = operandsIn(options.positional);
   const how = imageArguments(options);
-  const [input, output] = [operands.get('if'), operands.get('of')];
   if (input === undefined || output === undefined) throw new UsageError('Must specify both input and output files');
   const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   return withSession(options.all('object'), async (session) => {
     const source = await openImage(session, input, { ...how, purpose: 'copy' });
     if (creatableDriver(format) === null) throw new UsageError('Unknown file format');
-    const blockBytes = limitOption(operands, 'bs', 'bs') ?? BLOCK_BYTES;
-    const end = Math.min(
-      source.length,
-      blockBytes * (limitOption(operands, 'count', 'count') ?? Number.MAX_SAFE_INTEGER),
-    );
-    const skip = blockBytes * (limitOption(operands, 'skip', 'skip') ?? 0);
+    const blockBytes = sizes.bs ?? BLOCK_BYTES;
+    const end = Math.min(source.length, blockBytes * (sizes.count ?? Number.MAX_SAFE_INTEGER));
+    const skip = blockBytes * (sizes.skip ?? 0);
     // As qemu-img, which makes an empty image then, and succeeds.
     if (skip > end) reportError(`${input}: cannot skip to specified offset`);
     const offset = Math.min(end, skip);
@@ -105,21 +100,24 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
+interface Operands {
+  input?: string;
+  output?: string;
+  /** `bs` in bytes, the others in blocks. */
+  sizes: { bs?: number; count?: number; skip?: number };
+}
+
 /** The operands `name=value`, each checked as it comes; of those that are given twice, the last one counts. Throws `UsageError`. */
-function operandsIn(words: readonly string[]): ParsedOptions {
-  const given: [string, string][] = [];
+function operandsIn(words: readonly string[]): Operands {
+  const found: Operands = { sizes: {} };
   for (const word of words) {
     const equals = word.indexOf('=');
-    const name = equals < 0 ? word : word.slice(0, equals);
-    if (equals < 0 || !NAMES.includes(name as Name)) throw new UsageError(`unrecognized operand ${name}`);
-    const operand: [string, string] = [name, word.slice(equals + 1)];
-    given.push(operand);
-    if (name === 'if' || name === 'of') continue;
-    const size = name === 'bs' ? parseSize(operand[1]) : null;
-    if (size !== null && (size < 1 || size > MAX_BLOCK_BYTES)) {
-      throw new UsageError(`Invalid bs specified. Must be between 1 and ${MAX_BLOCK_BYTES}.`);
-    }
-    limitOption(new ParsedOptions([operand], []), name, name);
+    const name = (equals < 0 ? word : word.slice(0, equals)) as Name;
+    if (equals < 0 || !NAMES.includes(name)) throw new UsageError(`unrecognized operand ${name}`);
+    const value = word.slice(equals + 1);
+    if (name === 'if') found.input = value;
+    else if (name === 'of') found.output = value;
+    else found.sizes[name] = name === 'bs' ? limitValue(value, name, 1, MAX_BLOCK_BYTES) : limitValue(value, name);
   }
-  return new ParsedOptions(given, []);
+  return found;
 }

@@ -26,14 +26,27 @@ const RULES: Readonly<Record<string, Rule>> = {
     words[0] === 'measure' &&
     mine.code === 1 &&
     (/^measure: /.test(other.stderr) || /^qemu-img: (unrecog|missing arg)/.test(mine.stderr)),
+  'measure-option-values': ({ words, mine, other }) =>
+    words[0] === 'measure' &&
+    ((mine.code === 0 && /^qemu-img: Invalid compatibility level: 'v[23]'$/.test(other.stderr)) ||
+      (other.code === 0 && /^qemu-img: Parameter 'format' does not accept value/.test(mine.stderr))),
   'object-help': ({ words, other }) =>
     words.some((word) => word.endsWith('help')) && /^(List of user creatable objects|.* options):/.test(other.stdout),
   'rebase-itself': ({ mine }) => /An image cannot be its own backing file/.test(mine.stderr),
+  'rebase-snapshots': ({ words, mine }) =>
+    words[0] === 'rebase' && mine.code === 1 && /The image has internal snapshots/.test(mine.stderr),
+  'snapshot-lost-backing': ({ words, mine, other }) =>
+    words[0] === 'snapshot' && mine.code === 0 && /Could not open backing file/.test(other.stderr),
+  'names-inside-images': ({ bothFail, mine }) => bothFail && /which is not opened: it is neither a file/.test(mine.stderr),
   'create-protocol': ({ words, mine, other }) =>
-    words[0] === 'create' &&
-    /Unknown file format '\w+'/.test(mine.stderr) &&
-    /Protocol driver '\w+' does not support/.test(other.stderr),
-  'measure-help': ({ words, mine }) => words[0] === 'measure' && /^Supported( \w+)? options:/.test(mine.stdout),
+    (words[0] === 'create' &&
+      /Unknown file format '\w+'/.test(mine.stderr) &&
+      /Protocol driver '\w+' does not support/.test(other.stderr)) ||
+    (/^(create|dd|convert)$/.test(words[0]) &&
+      /Unknown file format/.test(mine.stderr) &&
+      words.some((word) => /^(-[fO])?file$/.test(word))),
+  'measure-help': ({ words, mine, other }) =>
+    words[0] === 'measure' && /^Supported( \w+)? options:/.test(mine.stdout) && other.code !== 0,
   'newer-options': ({ words }) => words[0] === 'rebase' && words.some((word) => /^-(c|-compress)/.test(word)),
   'snapshot-list-is-default': ({ words }) => words[0] === 'snapshot' && !words.some((word) => /^-\w*[lacd]/.test(word)),
   'progress-percentages': ({ words, ours, theirs, faults }) => {
@@ -52,9 +65,19 @@ const RULES: Readonly<Record<string, Rule>> = {
       other.stderr.replace(/^Is another process using the image \[.*\]\?$/m, ''),
   'wrong-option-named': ({ bothFail, mine, other }) =>
     bothFail && [mine, other].every(({ stderr }) => /^qemu-img: unrecognized option '/.test(stderr)),
-  'size-limit': ({ mine }) => mine.code === 1 && /Sizes beyond 9007199254740991 bytes/.test(mine.stderr),
-  'help-first': ({ words, mine }) =>
-    words.some((word) => /^-\w*h|^--h/.test(word)) && mine.code === 0 && mine.stdout === 'HELP',
+  'size-limit': ({ mine }) => mine.code === 1 && /[Ss]izes beyond 9007199254740991 bytes/.test(mine.stderr),
+  'help-first': ({ words, mine, other }) =>
+    mine.code === 0 &&
+    other.code !== 0 &&
+    ((words.some((word) => /^-\w*h|^--h/.test(word)) && mine.stdout === 'HELP') ||
+      (words.some((word) => /(^|[,o=])(help|\?)(,|$)/.test(word)) && /^(Supported|Amend|Creation) /.test(mine.stdout))),
+  'amend-hint': ({ words, bothFail, mine, other }) =>
+    words[0] === 'amend' &&
+    bothFail &&
+    mine.stderr === `${other.stderr}\nThis option is only supported for image creation`,
+  'warned-once': ({ bothFail, mine, other }) => bothFail && mine.stderr === withoutRepetition(other.stderr),
+  'preallocated-holes': ({ words, sameWords, faults, ours, theirs }) =>
+    words.some((word) => word.includes('metadata')) && sameWords && faults.length === 0 && sameInfo(ours, theirs),
   'dd-zeroes': ({ words, sameWords, faults, ours, theirs }) =>
     words[0] === 'dd' && sameWords && faults.length === 0 && sameInfo(ours, theirs),
   'rebase-units': ({ words, sameWords, faults, ours, theirs }) =>
@@ -92,17 +115,33 @@ function sameInfo(ours: Pair['ours'], theirs: Pair['ours']): boolean {
   return isDeepStrictEqual(infos(ours), infos(theirs));
 }
 
+/** A warning of several lines may stand there twice. */
+function withoutRepetition(text: string): string {
+  return text.replace(/^(WARNING: (?:.*\n)+?)\1/, '$1');
+}
+
 /** In the place of what may be wrong. */
-const RIGHT = ['a.qcow2', '1M'];
+const RIGHT = ['a.qcow2', '1M', 'driver=raw,file.filename=a.raw'];
+/** What may be missing. */
+const MISSING: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  rebase: [
+    ['-b', 'a.qcow2'],
+    ['-F', 'qcow2'],
+  ],
+};
+/** Of a longer command line, no two things are tried. */
+const MOST_WORDS_FOR_TWO = 16;
 
 /** Whether qemu-img says `mine` of the same command line with one thing less, or one thing right: then this was one of several mistakes. */
 function isSaidWithoutOne(words: readonly string[], mine: Outcome, images: Images): boolean {
   const folder = images.copyFor([...words, ...RIGHT]);
+  const isSaid = ({ edited, was, is }: Edit): boolean => {
+    const said = filtered(run('qemu-img', edited, folder), folder);
+    return said.code === mine.code && isSame(said.stderr, replaced(mine.stderr, was, is));
+  };
   try {
-    return [...edits(words), ...edits(withoutObjects(words))].some(({ edited, was, is }) => {
-      const said = filtered(run('qemu-img', edited, folder), folder);
-      return said.code === mine.code && isSame(said.stderr, was === '' ? mine.stderr : mine.stderr.replaceAll(was, is));
-    });
+    if ([...edits(words), ...edits(withoutObjects(words))].some(isSaid)) return true;
+    return words.length <= MOST_WORDS_FOR_TWO && twice(words).some(isSaid);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -116,14 +155,26 @@ function isSame(a: string, b: string): boolean {
 
 interface Edit {
   edited: string[];
-  /** A word that was replaced, and by what. */
-  was: string;
+  /** A word that was replaced, and by what; null: none was. */
+  was: string | null;
   is: string;
 }
 
+/** A message about the word `is`, which stands for `was` now. */
+function replaced(message: string, was: string | null, is: string): string {
+  if (was === null) return message;
+  return was === '' ? message.replace('qemu-img: :', `qemu-img: ${is}:`) : message.replaceAll(was, is);
+}
+
+/** Two things less, or one less and one right. */
+function twice(words: readonly string[]): Edit[] {
+  return words.slice(1).flatMap((_, i) => [...edits([...words.slice(0, i + 1), ...words.slice(i + 2)])]);
+}
+
 function* edits(words: readonly string[]): Generator<Edit> {
-  const plain = (edited: string[]): Edit => ({ edited, was: '', is: '' });
+  const plain = (edited: string[]): Edit => ({ edited, was: null, is: '' });
   yield plain([...words]);
+  for (const missing of MISSING[words[0]] ?? []) yield plain([words[0], ...missing, ...words.slice(1)]);
   for (let at = 1; at < words.length; at++) {
     const [before, word, after] = [words.slice(0, at), words[at], words.slice(at + 1)];
     yield plain([...before, ...after]);
