@@ -71,7 +71,9 @@ async function run(options: ParsedOptions): Promise<number> {
   const how = imagesOf(options);
   if (how === null) return EXIT_OPEN_FAILED;
   if (how.imageOpts && options.has('format2')) {
-    throw new UsageError('--image-opts and -F are mutually exclusive');
+    // In qemu-img's words, which does not say which format it means.
+    reportError('--image-opts and --format are mutually exclusive');
+    return EXIT_OPEN_FAILED;
   }
   const [first, second] = options.positional;
   return withSession(options.all('object'), async (session) => {

@@ -37,7 +37,18 @@ const RULES: Readonly<Record<string, Rule>> = {
     words[0] === 'rebase' && mine.code === 1 && /The image has internal snapshots/.test(mine.stderr),
   'snapshot-lost-backing': ({ words, mine, other }) =>
     words[0] === 'snapshot' && mine.code === 0 && /Could not open backing file/.test(other.stderr),
-  'names-inside-images': ({ bothFail, mine }) => bothFail && /which is not opened: it is neither a file/.test(mine.stderr),
+  'rebase-v2-zeroes': ({ words, sameWords, faults }) =>
+    words[0] === 'rebase' &&
+    words.includes('v2.qcow2') &&
+    sameWords &&
+    faults.every((fault) => fault === 'v2.qcow2: the content differs, as qemu-img reads it'),
+  'cut-off': ({ words, sameWords, faults }) =>
+    /^(dd|convert)$/.test(words[0]) &&
+    sameWords &&
+    faults.length > 0 &&
+    faults.every((fault) => /our compare ends with 2, qemu-img's with 0$/.test(fault)),
+  'names-inside-images': ({ bothFail, mine }) =>
+    bothFail && /which is not opened: it is neither a file/.test(mine.stderr),
   'create-protocol': ({ words, mine, other }) =>
     (words[0] === 'create' &&
       /Unknown file format '\w+'/.test(mine.stderr) &&
