@@ -197,12 +197,11 @@ export class Qcow2Image {
   /** Resolves when nothing of the metadata waits for a commit, where nobody changes it meanwhile. Rejects with `io`, and with `no-space` where the refcounts of what was freed have none. */
   async drain(): Promise<void> {
     // The first commit frees what was unmapped; the second one writes that. Where there was no space for a moment, it takes one more.
-    for (let commits = 1; ; commits++) {
+    for (let commits = 1; commits <= MAX_COMMITS; commits++) {
       await this.commit();
       if (commits >= 2 && this.committer.isIdle()) return;
-      if (commits === MAX_COMMITS)
-        throw this.error('no-space', 'No space for the refcounts of what was freed', 'flush');
     }
+    if (this.frees.wait()) throw this.error('no-space', 'No space for the refcounts of what was freed', 'flush');
   }
 
   /**
