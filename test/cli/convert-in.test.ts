@@ -78,7 +78,8 @@ describe('convert from standard input', function () {
     const { code, stderr } = shell('cat disk | $D convert -n -O raw - short');
     expect([code, stderr]).to.deep.equal([
       1,
-      'diskwright: error while converting standard input: there are more bytes than the 1048576 that the target has room for\n',
+      'diskwright: error while converting standard input: there are more bytes than the 1048576 that the target has room for\n' +
+        "'short' is incomplete: delete it or start again.\n",
     ]);
     expect(statSync(shop.path('short')).size).to.equal(1 << 20);
   });
