@@ -58,7 +58,8 @@ for (const system of REFLINK_SYSTEMS) {
       await workspace.convert(path('a.raw'), path('c.raw'));
       expectSame('a.raw', 'c.raw');
       expect(sharedBytes(path('c.raw'))).to.equal(0);
-      expect(statSync(path('c.raw')).blocks * 512).to.be.lessThan(DATA + 128 * 1024);
+      // Space comes in pieces of `extent_size_hint`, by default 1 MiB, where the file system has them.
+      expect(statSync(path('c.raw')).blocks * 512).to.be.at.most(DATA + (1 << 20) + 128 * 1024);
     });
 
     it('a backup that may', async () => {
