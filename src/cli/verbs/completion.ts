@@ -35,9 +35,9 @@ const VERB: Omit<Verb, 'run'> = {
   examples: [
     [
       'diskwright completion bash > ~/.local/share/bash-completion/completions/diskwright',
-      'for bash, read when it is needed',
+      'for bash, read when it is needed; the folder must be there',
     ],
-    ['diskwright completion fish > ~/.config/fish/completions/diskwright.fish', 'for fish'],
+    ['diskwright completion fish > ~/.config/fish/completions/diskwright.fish', 'for fish, the same'],
   ],
 };
 
