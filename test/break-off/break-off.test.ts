@@ -24,7 +24,7 @@ const SAID = /(Cancelled\.|Interrupted\.|Interrupted before the work began).*\.\
 /** Calls of each operation and kind that are broken; a soak breaks all. */
 const CALLS = repeats(1, Number.POSITIVE_INFINITY);
 /** A run takes a part of the operations, another one each day; a soak takes all. */
-const PARTS = 3;
+const PARTS = 5;
 const CHOSEN = OPERATIONS.filter((_, index) => SOAK || (index + DAY) % PARTS === 0);
 const SEED = seedOf(DAY);
 const AT_ONCE = 2;

@@ -11,7 +11,7 @@ import { headings } from './headings.js';
 import { Images } from './images.js';
 
 /** A short run takes one of so many parts of the cases, by the day. */
-const PARTS = 3;
+const PARTS = 5;
 /** Keeps what we print where we differ on purpose, in place of comparing it: with DISKWRIGHT_SOAK=1, so that all cases run. */
 const RECORDS = process.env['DISKWRIGHT_RECORD'] === '1';
 
