@@ -226,7 +226,7 @@ async function startTo(
     const failed = stage as TargetStage | null;
     if (format === undefined) throw error;
     if (failed === 'create') {
-      const left = file.left();
+      const left = file.left(error);
       throw new UsageError(
         `${name}: ${creationFailure(name, format, error)}`,
         false,

@@ -464,7 +464,7 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
     case 'options':
     case 'create':
       reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
-      reportLeft(file.left());
+      reportLeft(file.left(error));
       return 1;
     case 'size':
       reportError('output file is smaller than input file');
@@ -478,7 +478,7 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
     case 'open':
     case 'close':
       reportFailure(error);
-      reportLeft(file.left());
+      reportLeft(file.left(error));
       return 1;
     default:
       throw error;
@@ -487,7 +487,7 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
 
 function reportCancelled(plan: Plan, stage: ConvertStage, interrupt: Interrupt, file: NewImageFile): number {
   const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
-  reportError(`Cancelled. ${stateOfSources(plan, untouched ? file.state() : incompleteImage(plan.target))}`);
+  reportError(`Cancelled. ${stateOfSources(plan, untouched ? file.state(false) : incompleteImage(plan.target))}`);
   return interrupt.exitCode;
 }
 

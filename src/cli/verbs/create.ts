@@ -114,7 +114,7 @@ async function run(options: ParsedOptions): Promise<number> {
         await createImage(session.graph, filename, wanted, fileCreateOptions(values));
       } catch (error) {
         reportError(`${filename}: ${creationFailure(filename, format, error)}`);
-        reportLeft(file.left());
+        reportLeft(file.left(error));
         return 1;
       }
       return 0;

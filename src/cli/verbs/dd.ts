@@ -90,7 +90,7 @@ async function run(options: ParsedOptions): Promise<number> {
       }
       if (stage === 'create') {
         reportError(`${output}: error while creating output image: ${creationFailure(output, format, error)}`);
-        reportLeft(file.left());
+        reportLeft(file.left(error));
       } else {
         reportError(`error while copying: ${reasonWithFile(failure)}`);
         reportLeft(incomplete);

@@ -261,7 +261,7 @@ function failed(
   view?.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
   const isMade = stage === 'create' || stage === 'open' || stage === 'hold' || stage === 'copy' || stage === 'close';
   if (interrupted) {
-    const state = isMade ? incompleteImage(target) : file.state();
+    const state = isMade ? incompleteImage(target) : file.state(false);
     reportError(`Cancelled. '${shown(image)}' is unchanged; ${state}`);
     return interrupt.exitCode;
   }
@@ -269,7 +269,7 @@ function failed(
     case 'options':
     case 'create':
       reportError(`${target}: error while making ${format}: ${creationFailure(target, format, error)}`);
-      reportLeft(file.left());
+      reportLeft(file.left(error));
       return 1;
     case 'size':
       reportError('output file is smaller than input file');
@@ -285,7 +285,7 @@ function failed(
     case 'open':
     case 'close':
       reportFailure(error);
-      reportLeft(file.left());
+      reportLeft(file.left(error));
       return 1;
     default:
       throw error;
