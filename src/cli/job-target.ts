@@ -9,6 +9,7 @@ import { dataAhead } from '../jobs/data-ahead.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
+import { refuseAborted } from '../util/abort.js';
 import { toBlockError } from '../util/errors.js';
 import { formatOfTarget } from '../workspace/format-name.js';
 import { MEMBERS_OF_THE_JOB, type TargetMembers, type TargetPlan, type TargetStage } from '../workspace/target.js';
@@ -160,7 +161,10 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   return withSession(options.all('object'), async (session) => {
     const how = { ...imageArguments(options), purpose: 'copy', writable: writesSource } as const;
     const source = await openImage(session, filename, how);
+    const file = new NewImageFile(target.name);
     const incomplete = `'${shown(filename)}' is unchanged; ${incompleteImage(target.name)}`;
+    let begun = false;
+    const state = (): string => `'${shown(filename)}' is unchanged; ${file.state(begun)}`;
     return runJob(session, {
       // A copy of the top image alone leaves out what the layers below hold.
       count: (signal) =>
@@ -171,9 +175,10 @@ export async function runTargetJob<S extends MirrorSyncMode>(
           signal,
         ),
       start: (env, interrupt) => {
-        const file = new NewImageFile(target.name);
-        const state = () => `'${shown(filename)}' is unchanged; ${file.state()}`;
         const onCreate = (now: boolean): void => {
+          // Before there is a target.
+          if (now) refuseAborted(interrupt.signal);
+          begun ||= now;
           interrupt.atOnce = now ? state : null;
         };
         return startTo(session, { target, sync, file, onCreate }, (plan) => start(env, source, plan, common));
@@ -182,6 +187,7 @@ export async function runTargetJob<S extends MirrorSyncMode>(
       done: options.has('quiet') ? undefined : done,
       stateWhenCancelled: incomplete,
       stateWhenFailed: incomplete,
+      stateBefore: state,
     });
   });
 }
@@ -215,8 +221,8 @@ async function startTo(
       return openImage(session, name, { ...how, writable: true });
     },
     onStage: (next) => {
-      stage = next;
       onCreate(next === 'create');
+      stage = next;
     },
   };
   try {

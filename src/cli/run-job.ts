@@ -4,6 +4,7 @@ import type { JobFault } from '../jobs/error-policy.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
+import { refuseAborted } from '../util/abort.js';
 import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
@@ -25,6 +26,8 @@ export interface JobRun {
   /** The state of the files after Ctrl-C, or after a failure, in whole sentences. */
   stateWhenCancelled: string;
   stateWhenFailed: string;
+  /** The state after Ctrl-C before the job had begun. Default: what is said of a job that was cancelled is true of one that had not begun. */
+  stateBefore?(): string;
 }
 
 /** Runs a job. Resolves with the exit code, after a failure has been reported. Rejects only where the job could not start. */
@@ -33,8 +36,16 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   // Before there is a target: from then on the state of the files has to be said.
   const interrupt = new Interrupt(session);
   let data: number | undefined;
-  if (tellsTime(run.progress)) data = await run.count?.(interrupt.signal);
-  const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn }, interrupt);
+  let job: Job;
+  try {
+    if (tellsTime(run.progress)) data = await run.count?.(interrupt.signal);
+    refuseAborted(interrupt.signal);
+    job = await run.start({ graph: session.graph, manager, warn: session.graph.warn }, interrupt);
+  } catch (error) {
+    if (!interrupt.signal.aborted || toBlockError(error).code !== 'cancelled') throw error;
+    reportError(`Cancelled. ${run.stateBefore?.() ?? run.stateWhenCancelled}`);
+    return interrupt.exitCode;
+  }
   const view = openProgress(run.progress);
   // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
   const status = (): string => (job.status === 'null' ? 'concluded' : job.status);
