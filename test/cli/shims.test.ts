@@ -2,7 +2,17 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -111,6 +121,15 @@ describe('shims', function () {
     const { code, stderr } = shop.ours('--as=qemu', 'info');
     expect(code).to.equal(1);
     expect(stderr).to.match(/^diskwright: Unknown program 'qemu': --as= takes qemu-img, qemu-io, /);
+  });
+
+  it('leave nothing where the disk is full', () => {
+    mkdirSync(shop.path('bin'));
+    // A limit of the size of files is an error of a write, as a full disk is.
+    const command = `ulimit -f 0; trap '' XFSZ; exec "$0" "$@"`;
+    const { code, stderr } = shop.run('sh', '-c', command, process.execPath, shop.bundle, 'shims', 'bin');
+    expect({ code, stderr }).to.deep.equal({ code: 1, stderr: 'diskwright: bin: File too large\n' });
+    expect(readdirSync(shop.path('bin'))).to.deep.equal([]);
   });
 
   it('say in one line why they cannot be made', () => {

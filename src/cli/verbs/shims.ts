@@ -3,8 +3,10 @@
 
 import {
   chmodSync,
+  closeSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readlinkSync,
   realpathSync,
@@ -148,8 +150,13 @@ function isProgram(path: string): boolean {
 /** The name has at any moment what it had before, or the new script. A link is replaced, and not what it leads to. */
 function place(script: string, path: string): void {
   const draft = encodeName(`${path}.${process.pid}`);
-  writeFileSync(draft, encodeName(script), { flag: 'wx', mode: 0o755 });
+  const file = openSync(draft, 'wx', 0o755);
   try {
+    try {
+      writeFileSync(file, encodeName(script));
+    } finally {
+      closeSync(file);
+    }
     // Whatever the mask of new files is.
     chmodSync(draft, 0o755);
     renameSync(draft, encodeName(path));
