@@ -92,7 +92,7 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'print the completion of this command line for a shell',
     load: async () => (await import('./verbs/completion.js')).completionOf(VERBS),
   },
-  shims: { summary: "make links by the names of QEMU's programs", load: () => import('./verbs/shims.js') },
+  shims: { summary: "make scripts by the names of QEMU's programs", load: () => import('./verbs/shims.js') },
 };
 
 /**
