@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { expect } from 'chai';
 import type { JobView } from '../../src/cli/jobs/sample.js';
@@ -252,6 +253,48 @@ describe('diskwright jobs: execute', () => {
       shop.remove();
     }
   });
+});
+
+describe('diskwright jobs: a monitor that does not answer', () => {
+  for (const [more, said] of [
+    [[], 'diskwright: Interrupted. The command was sent, and its answer is not known.\n'],
+    [['--follow'], ''],
+  ] as const) {
+    it(`a signal ends ${['execute', ...more].join(' ')} at once`, async () => {
+      const shop = await Workshop.open();
+      let sent = (): void => undefined;
+      const command = new Promise<void>((resolve) => {
+        sent = resolve;
+      });
+      const server = createServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.write(
+          '{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\r\n',
+        );
+        createInterface({ input: socket }).on('line', (line) => {
+          const { execute, id } = JSON.parse(line) as Json;
+          if (execute === 'qmp_capabilities') socket.write(`${JSON.stringify({ return: {}, id })}\r\n`);
+          else sent();
+        });
+      });
+      await once(server.listen(shop.path('m')), 'listening');
+      try {
+        const words = ['jobs', '-m', shop.path('m'), ...more, 'execute', 'stop'];
+        const child = spawn(process.execPath, [shop.bundle, ...words]);
+        let errors = '';
+        child.stderr.on('data', (text) => {
+          errors += text;
+        });
+        await command;
+        child.kill('SIGINT');
+        expect(await once(child, 'close')).to.deep.equal([130, null]);
+        expect(errors).to.equal(said);
+      } finally {
+        server.close();
+        shop.remove();
+      }
+    });
+  }
 });
 
 describe('diskwright jobs: lines', () => {

@@ -63,8 +63,11 @@ export async function follow(
     ticks.wake();
   });
   try {
-    await begin?.();
-    for (;;) {
+    const begun = begin?.();
+    // After an interrupt nobody waits for the answer.
+    begun?.catch(() => undefined);
+    if (begun !== undefined) await Promise.race([begun, end.reached]);
+    while (!end.over) {
       // Waiting begins before the jobs are asked for: what happens meanwhile is looked at again.
       const tick = ticks.wait();
       const jobs = await sampler.sample();

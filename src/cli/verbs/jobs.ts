@@ -1,6 +1,7 @@
 // `diskwright jobs`: lists and steers the jobs of a process with a QMP monitor: `diskwright daemon`, `diskwright nbd --monitor`, or QEMU's programs.
 
 import type { Client } from '../../qmp/client/client.js';
+import { BreakOff } from '../break-off.js';
 import { End } from '../end.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { monitorAddress } from '../jobs/address.js';
@@ -95,8 +96,13 @@ async function run(options: ParsedOptions): Promise<number> {
 }
 
 async function steer(client: Client, order: JobOrder): Promise<number> {
-  showReturned(await order(client));
-  return 0;
+  const breakOff = new BreakOff('The command was sent, and its answer is not known.');
+  try {
+    showReturned(await order(client));
+    return 0;
+  } finally {
+    breakOff.stop();
+  }
 }
 
 /** An empty object says only that it was done. */
