@@ -89,7 +89,8 @@ async function run(options: ParsedOptions): Promise<number> {
       if (!options.has('quiet')) session.afterClose.push(() => write('Image resized.\n'));
       return 0;
     },
-    { ...ONE_BY_ONE, breakOff: new BreakOff(state) },
+    // The main thread has to hear of a signal while space is reserved, which may take long.
+    { ...(preallocation === 'off' ? ONE_BY_ONE : {}), breakOff: new BreakOff(state) },
   );
 }
 
