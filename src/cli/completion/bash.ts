@@ -69,7 +69,12 @@ _PROGRAM() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb=\${COMP_WORDS[1]}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _PROGRAM_words 'VERBS --help --version'
+    _PROGRAM_words 'VERBS --as=qemu-img --as=qemu-io --as=qemu-nbd --help --version'
+    return
+  fi
+  if [[ $verb == --as ]] && ((COMP_CWORD <= 3)); then
+    if [[ $cur == = ]]; then cur=; fi
+    _PROGRAM_words 'qemu-img qemu-io qemu-nbd'
     return
   fi
   if [[ $cur == = ]]; then

@@ -7,6 +7,7 @@ export function fishCompletion(program: string, verbs: readonly CompletedVerb[])
     `# Completion of ${program} for fish, made by "${program} completion fish".`,
     '',
     `complete -c ${program} -n __fish_use_subcommand -f -l help -d 'Show the general help'`,
+    `complete -c ${program} -n __fish_use_subcommand -x -l as -a 'qemu-img qemu-io qemu-nbd' -d 'Take the command line of that tool'`,
     `complete -c ${program} -n __fish_use_subcommand -f -l version -d 'Show the version'`,
   ];
   for (const { name, summary } of verbs) {

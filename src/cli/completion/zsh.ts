@@ -18,6 +18,7 @@ ${described.join('\n')}
   )
   if ((CURRENT == 2)); then
     _describe command verbs
+    compadd -- --as=qemu-img --as=qemu-io --as=qemu-nbd
     return
   fi
   shift words
