@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { Workshop } from '../support/cli.js';
+import { leaveOut } from '../support/needs.js';
 import { requirePeer } from '../support/peers.js';
 
 describe('convert to standard output', function () {
@@ -78,6 +79,27 @@ describe('convert to standard output', function () {
         .subarray(13 << 20)
         .equals(wanted),
     ).to.equal(true);
+  });
+
+  it('is whole in a file, or fails, where the file system has a limit', () => {
+    // Zeroes of a file on ext4 end at 16 TiB.
+    shell("qemu-img create -q -f qcow2 huge 17T && qemu-io -c 'write -P 1 17591112302592 64k' huge");
+    const { code, stderr } = shell('$D convert -O raw huge - > vast');
+    if (code === 0) expect(statSync(shop.path('vast')).size).to.equal(17 * 2 ** 40);
+    else expect(stderr).to.equal('diskwright: error while writing to standard output: Invalid argument\n');
+    shell('rm -f vast');
+  });
+
+  it('is flushed where it is a file, and what the flush fails with is told', function () {
+    if (spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status !== 0)
+      leaveOut(this, 'a filter of system calls');
+    const { code, stderr } = shell(
+      'strace -f -qq -o /dev/null -e inject=fsync:error=ENOSPC:when=1+ $D convert -O raw base.qcow2 - > flushed',
+    );
+    expect([code, stderr]).to.deep.equal([
+      1,
+      'diskwright: error while writing to standard output: No space left on device\n',
+    ]);
   });
 
   for (const options of [

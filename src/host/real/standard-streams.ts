@@ -5,16 +5,19 @@
 //
 // In an ordinary file, zeroes behind its end are passed over (a hole), unless it is open for appending.
 
-import { constants, fstatSync, ftruncate, read, readFileSync, write } from 'node:fs';
+import { constants, fstatSync, fsync, ftruncate, read, readFileSync, write } from 'node:fs';
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { ByteSink, ByteSource } from '../byte-stream.js';
+import { errnoError } from '../errno.js';
 import { loadNative } from './binding.js';
 
 const INPUT = 0;
 const OUTPUT = 1;
 const ZEROES_BYTES = 1 << 20;
+/** What has nothing to flush answers so. */
+const NO_FLUSH: ReadonlySet<string | undefined> = new Set(['EINVAL', 'EROFS', 'ENOTSUP']);
 
 /** Standard output. */
 export function standardOutput(): ByteSink {
@@ -100,6 +103,7 @@ class FileSink extends Sink {
   readonly #fd: number;
   /** Zeroes that were passed over, and that nothing was written behind. */
   #passed = 0;
+  #stopped = false;
 
   constructor(fd: number) {
     super();
@@ -113,6 +117,8 @@ class FileSink extends Sink {
     try {
       this.#pass();
       for (let at = 0; at < bytes.length; ) {
+        // Nobody is kept waiting by a file, but many writes in a row take long.
+        if (this.#stopped) throw new BlockError('cancelled', 'stopped', { path: this.name });
         at += (await promisify(write)(this.#fd, bytes, at, bytes.length - at, null)).bytesWritten;
       }
     } catch (error) {
@@ -125,23 +131,30 @@ class FileSink extends Sink {
     this.#passed += length;
   }
 
+  /** Some file systems say only with the flush that they had no space, or that the disk failed. */
   override async end(): Promise<void> {
-    if (this.#passed === 0) return;
     try {
-      this.#pass();
-      await promisify(ftruncate)(this.#fd, positionOf(this.#fd));
+      if (this.#passed > 0) await promisify(ftruncate)(this.#fd, this.#pass());
+      await promisify(fsync)(this.#fd).catch((error: NodeJS.ErrnoException) => {
+        if (!NO_FLUSH.has(error.code)) throw error;
+      });
     } catch (error) {
       throw this.failure(error);
     }
   }
 
-  #pass(): void {
-    if (this.#passed > 0) loadNative().moveOffset(this.#fd, this.#passed);
+  /** Moves on behind the zeroes; returns where that is. */
+  #pass(): number {
+    if (this.#passed === 0) return 0;
+    const at = loadNative().moveOffset(this.#fd, this.#passed);
+    if (at < 0) throw errnoError(at, { path: this.name, operation: 'seek' });
     this.#passed = 0;
+    return at;
   }
 
-  /** A file keeps nobody waiting. */
-  stop(): void {}
+  stop(): void {
+    this.#stopped = true;
+  }
 }
 
 /** The file is open for appending, or nobody can say. */
