@@ -139,12 +139,6 @@ class StreamWriter {
     const { unit } = image;
     const units = Math.ceil(image.size / unit);
     const content = { data: new BitTree(units, MAX_BITS_BYTES), zero: new BitTree(units, MAX_BITS_BYTES) };
-    if (this.#granule === 0) {
-      content.data.fill(0, Math.ceil(source.length / unit), true);
-      return content;
-    }
-    const base = backing === null ? null : await sameBelow(source, backing);
-    const compares = backing !== null && base === null;
     const mark = (bits: BitTree, from: number, to: number): void =>
       bits.fill(Math.floor(from / unit), Math.ceil(to / unit), true);
     // Over nothing, what is not there reads as zeroes.
@@ -153,6 +147,13 @@ class StreamWriter {
         mark(image.marksZeroes ? content.zero : content.data, part.from, part.to);
       }
     };
+    if (this.#granule === 0) {
+      content.data.fill(0, Math.ceil(source.length / unit), true);
+      await zeroes(roundUp(source.length, unit), image.size);
+      return content;
+    }
+    const base = backing === null ? null : await sameBelow(source, backing);
+    const compares = backing !== null && base === null;
     await this.#each(
       this.#pieces(base, this.#granule),
       true,
@@ -176,6 +177,14 @@ class StreamWriter {
       },
       compares,
     );
+    // Behind the end of the source the disk is zero, also where the backing file is not.
+    const whole = roundUp(source.length, unit);
+    await zeroes(whole, image.size);
+    const last = whole / unit - 1;
+    if (whole > source.length && !content.data.get(last) && !content.zero.get(last)) {
+      const parts = await this.#notZeroBelow(source.length, Math.min(whole, image.size));
+      if (parts.length > 0) mark(content.data, source.length, whole);
+    }
     return content;
   }
 
@@ -199,10 +208,11 @@ class StreamWriter {
     const { image, sink } = this.#options;
     const { length } = this.#source;
     const chunkUnits = this.#chunkBytes / image.unit;
+    const units = Math.ceil(length / image.unit);
     const pieces = async function* (): AsyncGenerator<Piece> {
-      for (let at = data.find(0, true); at >= 0; ) {
+      for (let at = data.find(0, true); at >= 0 && at < units; ) {
         const end = data.find(at, false);
-        const stop = Math.min(end < 0 ? data.length : end, at + chunkUnits);
+        const stop = Math.min(end < 0 ? units : end, at + chunkUnits, units);
         const offset = at * image.unit;
         yield { kind: 'data', offset, length: Math.min(stop * image.unit, length) - offset };
         at = data.find(stop, true);
@@ -217,6 +227,14 @@ class StreamWriter {
       this.#advance(piece.offset - before, 0);
       before = piece.offset + piece.length;
     });
+    // Units behind the source, which hide what a backing file has there.
+    for (let at = data.find(units, true); at >= 0; ) {
+      refuseAborted(this.#options.signal);
+      const end = data.find(at, false);
+      const stop = end < 0 ? data.length : end;
+      await sink.zeroes((stop - at) * image.unit);
+      at = data.find(stop, true);
+    }
     this.#advance(length - before, 0);
   }
 
