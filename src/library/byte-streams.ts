@@ -33,7 +33,11 @@ class Stop {
 
   now(): void {
     this.#stopped = true;
-    this.#reject?.(new BlockError('cancelled', 'stopped', { path: NAME }));
+    this.fail(new BlockError('cancelled', 'stopped', { path: NAME }));
+  }
+
+  fail(error: BlockError): void {
+    this.#reject?.(error);
   }
 }
 
@@ -48,10 +52,18 @@ export class WritableSink implements ByteSink {
   constructor(stream: Writable) {
     this.#stream = stream;
     stream.on('error', this.#failed);
+    stream.on('close', this.#closed);
   }
 
   readonly #failed = (error: Error): void => {
     this.#error ??= streamError(error, 'write');
+  };
+
+  /** A stream that is destroyed need not answer a write that it has begun. */
+  readonly #closed = (): void => {
+    if (this.#stream.writableFinished) return;
+    this.#error ??= streamError(new Error('it was closed before all was written'), 'write');
+    this.#stop.fail(this.#error);
   };
 
   write(bytes: Uint8Array): Promise<void> {
@@ -79,6 +91,7 @@ export class WritableSink implements ByteSink {
       // An error that comes of it is nobody's any more.
       this.#stream.destroy();
     } else this.#stream.off('error', this.#failed);
+    this.#stream.off('close', this.#closed);
   }
 
   #call(begin: (done: (error?: Error | null) => void) => void): Promise<void> {
@@ -139,6 +152,11 @@ export class IterableSource implements ByteSource {
   /** The source is ended where it was not read to its end. Nobody waits for that: it may be waiting itself. */
   leave(): void {
     if (this.#from instanceof Readable) this.#from.destroy();
-    else this.#chunks.return?.().catch(() => undefined);
+    else void this.#return().catch(() => undefined);
+  }
+
+  /** A program's `return` may throw, and need not give a promise. */
+  async #return(): Promise<void> {
+    await this.#chunks.return?.();
   }
 }
