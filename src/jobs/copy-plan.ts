@@ -65,9 +65,11 @@ export interface PlanOptions {
   maxPieceBytes: number;
   /** What has a status that cannot be read is data: reading it says what is lost. Default: `next` rejects. */
   readsUntold?: boolean;
+  /** Status runs that one call of `next` merges at most. Default: many. */
+  mergedRuns?: number;
 }
 
-/** Status runs that are merged into one at most, so that one call of `next` stays short. */
+/** Default of `mergedRuns`, so that one call of `next` stays short. */
 const MAX_MERGED_RUNS = 256;
 /** Bytes that one chunk skips, about. */
 const SKIPPED_BYTES = 1 << 30;
@@ -129,12 +131,12 @@ export class Plan {
 
   /** The same from what is known at once; undefined where `next` must be asked. */
   nextSync(maxDataBytes?: number): Piece | null | undefined {
-    const { align, maxPieceBytes } = this.#options;
+    const { align, maxPieceBytes, mergedRuns = MAX_MERGED_RUNS } = this.#options;
     const start = this.#at;
     if (start >= this.#end) return null;
     if (this.#runs.length === 0 && !this.#look()) return undefined;
     const stop = Math.min(start + maxPieceBytes, this.#end);
-    for (let looks = 0; this.#runs.length === 1 && this.#known < stop && looks < MAX_MERGED_RUNS; looks++) {
+    for (let looks = 0; this.#runs.length === 1 && this.#known < stop && looks < mergedRuns; looks++) {
       if (!this.#look()) return undefined;
     }
     let { kind } = this.#runs[0];

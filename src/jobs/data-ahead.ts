@@ -20,7 +20,9 @@ export async function dataAhead(
 ): Promise<number | undefined> {
   const { clock } = source.host;
   const untilMs = clock.now() + PATIENCE_MS;
-  const plan = new Plan({ source, base, classify, align: 1, maxPieceBytes: MAX_PIECE_BYTES }, 0, source.length);
+  // Nothing is merged: where each status takes a while, the time is looked at after each.
+  const how = { source, base, classify, align: 1, maxPieceBytes: MAX_PIECE_BYTES, mergedRuns: 0 };
+  const plan = new Plan(how, 0, source.length);
   let bytes = 0;
   try {
     for (let piece = await plan.next(); piece !== null; piece = await plan.next()) {
