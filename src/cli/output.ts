@@ -75,14 +75,24 @@ export function textStream(): 1 | 2 {
   return outputIsGiven ? 2 : 1;
 }
 
-/** Writes to standard output. Loading node's stream for that takes 4 ms: what is no terminal does without it. */
+/** Writes to standard output. On a terminal, control characters are printed as escapes. */
 export function write(text: string): void {
+  put(text, printableLines);
+}
+
+/** Writes to standard output what nobody else has a part in: control characters in it are meant. */
+export function writeOwn(text: string): void {
+  put(text, (own) => own);
+}
+
+/** Loading node's stream takes 4 ms: what is no terminal does without it. */
+function put(text: string, safe: (text: string) => string): void {
   if (outputIsGiven) {
-    writeErrors(printableLines(text));
+    writeErrors(safe(text));
     return;
   }
   if (silent.has(1) || readerGone) return;
-  if (isTerminal()) writeStreamed(printableLines(text));
+  if (isTerminal()) writeStreamed(safe(text));
   else writePlain(Buffer.from(hasRawBytes(text) ? encodeName(text) : text));
 }
 

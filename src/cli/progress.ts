@@ -3,6 +3,8 @@
 //   percent   "    (12.34/100%)" and a carriage return on standard output, as qemu-img's -p
 //   bar       [=======>      ]  47%  1.2 GiB of 2.5 GiB  310 MiB/s  0:04   on a terminal
 //   json      one object a line on standard output, for programs
+//
+// Where standard output takes an image, all of it is on standard error.
 
 import { formatShare, formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
@@ -19,6 +21,7 @@ import {
   textStream,
   write,
   writeErrors,
+  writeOwn,
 } from './output.js';
 
 export interface ProgressState {
@@ -141,7 +144,7 @@ class PercentView implements ProgressView {
     const percent = percentOf(state);
     if (percent < this.#shown + 1 && !(percent >= 100 && this.#shown < 100)) return;
     this.#shown = percent;
-    write(`    (${percent.toFixed(2)}/100%)\r`);
+    writeOwn(`    (${percent.toFixed(2)}/100%)\r`);
     openLine(() => write('\n'));
   }
 
@@ -276,6 +279,6 @@ export const PROGRESS: OptionSpec = {
   argument: 'KIND',
   values: ['bar', 'none', 'json'],
   help:
-    'bar (as -p), none, or json: one object per line on standard output. Its "event" is progress; that of the last one is completed, ' +
+    'bar (as -p), none, or json: one object per line on standard output (on standard error where an image goes there). Its "event" is progress; that of the last one is completed, ' +
     'cancelled or failed. The "status" of a job is that of QMP: running, ready, ..., concluded when it has succeeded.',
 };
