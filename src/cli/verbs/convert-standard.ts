@@ -1,10 +1,11 @@
 // `diskwright convert IMAGE -` and `diskwright convert - IMAGE`: the target is standard output, and everything else that is printed goes to standard error; or the source is
 // standard input: a file by its own name, anything else as raw bytes in order.
 
-import { fstatSync, realpathSync, statSync } from 'node:fs';
+import { type BigIntStats, constants, fstatSync, readlinkSync, statSync } from 'node:fs';
 import type { BlockNode } from '../../block/node/node.js';
-import { positionOf, standardInput, standardOutput } from '../../host/real/standard-streams.js';
+import { openFlags, positionOf, standardInput, standardOutput } from '../../host/real/standard-streams.js';
 import { toBlockError } from '../../util/errors.js';
+import { decodeName } from '../../util/name-bytes.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { streamIntoImage } from '../../workspace/convert-in.js';
 import { streamImage } from '../../workspace/convert-out.js';
@@ -20,6 +21,10 @@ import { Interrupt, openImage, reasonWithFile, type Session } from '../session.j
 
 /** The name of standard input and output. By qemu-img's name, it is that of a file. */
 const STANDARD = '-';
+/** Number of /dev/null on Linux. */
+const NULL_DEVICE = 0x103n;
+/** The bits of the flags of an open file that say whether it is read or written. */
+const ACCESS_MODE = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
 
 export function isStandard(name: string): boolean {
   return name === STANDARD && program() !== QEMU_IMG;
@@ -44,11 +49,20 @@ export function checkStandardOutput(options: ParsedOptions): void {
   if (process.getBuiltinModule('node:tty').isatty(1)) {
     throw new UsageError('Standard output is a terminal: redirect it to a file or a pipe');
   }
-  try {
-    fstatSync(1);
-  } catch {
-    throw new UsageError('Standard output is closed');
+  const output = fstatSync(1, { bigint: true });
+  if (isPutInPlace(output)) {
+    throw new UsageError('Standard output is closed, or ignored: redirect it to a file or a pipe');
   }
+  const messages = fstatSync(2, { bigint: true });
+  if (!output.isCharacterDevice() && output.ino === messages.ino && output.dev === messages.dev) {
+    throw new UsageError('Standard output and standard error go to the same place: messages would get into the image');
+  }
+}
+
+/** Standard output is what node, and programs that start us, put in the place of one that is closed: /dev/null for reading and writing. A shell's is for writing. */
+function isPutInPlace({ rdev }: BigIntStats): boolean {
+  const flags = openFlags(1);
+  return rdev === NULL_DEVICE && flags >= 0 && (flags & ACCESS_MODE) === constants.O_RDWR;
 }
 
 export interface OutPlan {
@@ -63,7 +77,8 @@ export interface OutPlan {
 /** Copies the source to standard output. Resolves with the exit code. */
 export async function convertToStandard(session: Session, source: BlockNode, plan: OutPlan): Promise<number> {
   const { clock } = session.host;
-  const interrupt = new Interrupt(session);
+  // The backing file is opened yet: one that nobody can wait for.
+  const interrupt = new Interrupt(session, true);
   const options = imageCreateOptions(plan.format, withSize(plan.values, source.length));
   const view = openProgress(plan.progress);
   const startedMs = clock.now();
@@ -77,7 +92,10 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
       sparseSize: plan.sparseSize,
       speed: plan.speed,
       signal: interrupt.signal,
-      onBegin: () => view.update({ current: 0, total: source.length }),
+      onBegin: () => {
+        interrupt.opened();
+        view.update({ current: 0, total: source.length });
+      },
       onProgress: (current, total, moved) => {
         view.update(ratedState(clock.now() - startedMs, { current, total, moved }, { limit: plan.speed }));
       },
@@ -144,17 +162,12 @@ export function sourcesOf(
 
 /** The file, or device, that standard input is at the begin of; null where it is none, or has no name any more. */
 function fileOfInput(): string | null {
-  let stats: ReturnType<typeof fstatSync>;
-  try {
-    stats = fstatSync(0);
-  } catch {
-    throw new UsageError('Standard input is closed');
-  }
+  const stats = fstatSync(0);
   if (!(stats.isFile() || stats.isBlockDevice()) || positionOf(0) !== 0) return null;
   try {
-    const name = realpathSync('/proc/self/fd/0');
+    const name = readlinkSync('/proc/self/fd/0', 'buffer');
     const named = statSync(name);
-    return named.ino === stats.ino && named.dev === stats.dev ? name : null;
+    return named.ino === stats.ino && named.dev === stats.dev ? decodeName(name) : null;
   } catch {
     return null;
   }

@@ -159,11 +159,17 @@ class FileSink extends Sink {
 
 /** The file is open for appending, or nobody can say. */
 function appends(fd: number): boolean {
+  const flags = openFlags(fd);
+  return flags < 0 || (flags & constants.O_APPEND) !== 0;
+}
+
+/** What an open file was opened with, as `open` takes it; -1 where nobody can say. */
+export function openFlags(fd: number): number {
   try {
     const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
-    return flags === undefined || (Number.parseInt(flags, 8) & constants.O_APPEND) !== 0;
+    return flags === undefined ? -1 : Number.parseInt(flags, 8);
   } catch {
-    return true;
+    return -1;
   }
 }
 
