@@ -16,17 +16,17 @@ import {
 } from '../block/create.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
-import { type OpenOptions, openNode } from '../block/open.js';
+import type { OpenOptions } from '../block/open.js';
 import { probeFormat } from '../block/probe.js';
 import { defaultDriver } from '../block/registry.js';
-import { PERM_ALL, Perm, type WriteFlags } from '../block/types.js';
+import { PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from '../block/types.js';
 import type { ByteSource } from '../host/byte-stream.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { refuseAborted } from '../util/abort.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
-import type { ImageOpener } from './open.js';
+import { type ImageOpener, openTargetOf } from './open.js';
 
 /** Bytes of one read: a multiple of every cluster. */
 const CHUNK_BYTES = 2 << 20;
@@ -60,7 +60,7 @@ export interface ConvertInPlan {
 }
 
 /**
- * Rejects with `unsupported` for bytes of another format than raw, before the target is touched, with `no-space` where more come than the target has room for, with
+ * Rejects with `unsupported` for bytes of another format than raw and with `invalid-argument` where none come, before the target is touched, with `no-space` where more come than the target has room for, with
  * `cancelled` after an abort, and with what either side fails with; the target is incomplete then.
  */
 export async function streamIntoImage(graph: Graph, plan: ConvertInPlan): Promise<void> {
@@ -73,6 +73,7 @@ export async function streamIntoImage(graph: Graph, plan: ConvertInPlan): Promis
   try {
     const first = await source.read(buffers[0]);
     refuseAborted(signal);
+    refuseEmpty(source, first);
     refuseOther(plan, buffers[0].subarray(0, Math.min(first, SECTOR_BYTES)));
     plan.onStage?.('create');
     const node = await openTarget(graph, plan, roundUp(first, SECTOR_BYTES));
@@ -99,6 +100,12 @@ function granuleOf({ sparseSize = DEFAULT_SPARSE_BYTES }: ConvertInPlan): number
   return sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
 }
 
+/** Nothing at all comes from a program that has failed, or from a stream that was closed: an image that is there is not replaced for that. */
+function refuseEmpty({ name }: ByteSource, bytes: number): void {
+  if (bytes > 0) return;
+  throw new BlockError('invalid-argument', `no bytes come from ${name}`, { path: name, operation: 'read' });
+}
+
 function refuseOther({ isRaw, source }: ConvertInPlan, head: Uint8Array): void {
   if (isRaw) return;
   const format = probeFormat(head, source.name);
@@ -116,8 +123,7 @@ async function openTarget(graph: Graph, plan: ConvertInPlan, known: number): Pro
     create === null
       ? null
       : await createImage(graph, target, checkCreateOptions(create(size), target, graph), fileOptions);
-  const how = { format, cache, discard: 'unmap', defaults: made?.openWith } as const;
-  return open === undefined ? openNode(graph, target, how) : open(target, how);
+  return openTargetOf(graph, null, { image: target, made, open }, { format, cache });
 }
 
 class Filling {
@@ -127,6 +133,7 @@ class Filling {
   readonly #isZero: boolean;
   readonly #granule: number;
   readonly #flags: WriteFlags | undefined;
+  readonly #zeroFlags: ZeroFlags;
 
   constructor(plan: ConvertInPlan, link: Child) {
     const { compress, fua, create, size } = plan;
@@ -137,6 +144,14 @@ class Filling {
     const step = granuleOf(plan);
     this.#granule = step === 0 ? 0 : Math.max(step, link.node.clusterBytes);
     this.#flags = compress || fua ? { ...(compress && { compressed: true }), ...(fua && { fua: true }) } : undefined;
+    this.#zeroFlags = { mayUnmap: true, ...(fua && { fua: true }) };
+  }
+
+  /** How many bytes are written at `at`, for `bytes` that have come: compressed are whole clusters only, where the disk goes on behind them. */
+  #fillCluster(at: number, bytes: number): number {
+    const { clusterBytes } = this.#link.node;
+    if (!this.#plan.compress || clusterBytes === 0) return bytes;
+    return Math.min(roundUp(bytes, clusterBytes), this.#link.length - at);
   }
 
   /** `buffers[0]` has the first bytes already. */
@@ -155,9 +170,11 @@ class Filling {
         const whole = roundUp(bytes, SECTOR_BYTES);
         buffer.fill(0, bytes, whole);
         await this.#makeRoom(at + whole, isLast);
-        await this.#write(at, buffer.subarray(0, whole));
-        at += whole;
-        onProgress?.(at);
+        const filled = this.#fillCluster(at, whole);
+        buffer.fill(0, whole, filled);
+        await this.#write(at, buffer.subarray(0, filled));
+        onProgress?.(at + whole);
+        at += filled;
       } catch (error) {
         source.stop();
         await Promise.allSettled([next]);
@@ -168,7 +185,7 @@ class Filling {
       refuseAborted(signal);
     }
     const rest = this.#link.length - at;
-    if (rest > 0 && !this.#isZero) await this.#link.writeZeroes(at, rest, { mayUnmap: true });
+    if (rest > 0 && !this.#isZero) await this.#link.writeZeroes(at, rest, this.#zeroFlags);
     await this.#link.flush();
   }
 
@@ -203,7 +220,7 @@ class Filling {
       while (end < map.length && map[end] === map[step]) end++;
       const [from, to] = [step * granule, Math.min(end * granule, data.length)];
       if (map[step] === 0) await this.#link.write(offset + from, data.subarray(from, to), this.#flags);
-      else if (!this.#isZero) await this.#link.writeZeroes(offset + from, to - from, { mayUnmap: true });
+      else if (!this.#isZero) await this.#link.writeZeroes(offset + from, to - from, this.#zeroFlags);
       step = end;
     }
   }

@@ -69,7 +69,7 @@ export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<voi
   const { source, target, create, format, cache, targetIsZero, open, bitmaps, onStage, ...options } = plan;
   const made = create === null ? null : await makeTarget(graph, plan, create);
   onStage?.('open');
-  const node = await openTargetOf(source, { image: target, made, open }, { format, cache });
+  const node = await openTargetOf(graph, source, { image: target, made, open }, { format, cache });
   let held: Child | null = null;
   try {
     onStage?.('hold');

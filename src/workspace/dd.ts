@@ -44,7 +44,7 @@ export async function copyBlocks(graph: Graph, plan: BlocksPlan): Promise<void> 
   const options = checkCreateOptions(plan.options, image, graph);
   refuseAborted(signal);
   const made = await createImage(graph, image, options);
-  const target = await openTargetOf(source, { image, made, open }, { format: options.driver });
+  const target = await openTargetOf(graph, source, { image, made, open }, { format: options.driver });
   let held: Child | null = null;
   try {
     held = holdTarget(target);

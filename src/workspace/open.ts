@@ -101,16 +101,17 @@ export async function withWritable(
 }
 
 /**
- * Opens the target of a copy of `source` for writing, with `open` or `openNode`. Where that fails, the file that was created for it is removed
+ * Opens the target of a copy of `source` (null: of bytes that come in order) for writing, with `open` or `openNode`. Where that fails, the file that was created for it is removed
  * (see `undoCreation`).
  */
 export async function openTargetOf(
-  source: BlockNode,
+  graph: Graph,
+  source: BlockNode | null,
   { image, made, open }: { image: ImageSource; made: MadeImage | null; open?: ImageOpener },
   options: Pick<OpenOptions, 'format' | 'cache' | 'backing' | 'nodeName'>,
 ): Promise<BlockNode> {
-  const { graph } = source;
-  const how = { ...options, discard: 'unmap', apartFrom: [source], defaults: made?.openWith } as const;
+  const apartFrom = source === null ? [] : [source];
+  const how = { ...options, discard: 'unmap', apartFrom, defaults: made?.openWith } as const;
   try {
     return await (open === undefined ? openNode(graph, image, how) : open(image, how));
   } catch (error) {

@@ -154,7 +154,7 @@ async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedT
   }
   onStage?.('open');
   const how = { format, cache, nodeName, backing: sync !== 'none' };
-  const node = await openTargetOf(source, { image: plan.image, made, open: plan.open }, how);
+  const node = await openTargetOf(graph, source, { image: plan.image, made, open: plan.open }, how);
   return { node, newFile: made?.newFile ?? null };
 }
 

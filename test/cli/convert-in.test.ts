@@ -42,11 +42,10 @@ describe('convert from standard input', function () {
   }
 
   it('makes a raw file in whole sectors, with holes', () => {
-    shell('cat disk | $D convert -O raw - whole; cat odd | $D convert -O raw - sectors; : | $D convert -O raw - empty');
+    shell('cat disk | $D convert -O raw - whole; cat odd | $D convert -O raw - sectors');
     expect(readFileSync(shop.path('whole')).equals(readFileSync(shop.path('disk')))).to.equal(true);
     expect(statSync(shop.path('whole')).blocks * 512).to.be.below(6 << 20);
     expect(statSync(shop.path('sectors')).size).to.equal(5000192);
-    expect(statSync(shop.path('empty')).size).to.equal(0);
   });
 
   it('takes what nbdcopy reads from a server of NBD', function () {
@@ -62,11 +61,47 @@ describe('convert from standard input', function () {
     expect(readFileSync(shop.path('from')).equals(readFileSync(shop.path('disk')))).to.equal(true);
   });
 
+  it('takes such a file whatever bytes its name has', () => {
+    shell("cp disk.qcow2 $'\\xe4\\xff' && $D convert -O raw - named < $'\\xe4\\xff'");
+    expect(readFileSync(shop.path('named')).equals(readFileSync(shop.path('disk')))).to.equal(true);
+  });
+
   it('refuses bytes of another format, before there is a target', () => {
     const { code, stderr } = shell('cat disk.qcow2 | $D convert -O raw - nothing');
     expect(code).to.equal(1);
     expect(stderr).to.match(/an image of the format 'qcow2', which cannot be read in order/);
     expect(existsSync(shop.path('nothing'))).to.equal(false);
+  });
+
+  it('refuses a stream without bytes, and leaves the target alone', () => {
+    shell('cp disk.qcow2 kept');
+    for (const line of [
+      'false | $D convert -O qcow2 - kept',
+      'false | $D convert -n -O qcow2 - kept',
+      '$D convert -O qcow2 - kept <&-',
+      '$D convert -f raw -O qcow2 -o size=1M - kept < /dev/null',
+    ]) {
+      const { code, stderr } = shell(line);
+      expect(code, line).to.equal(1);
+      expect(stderr, line).to.equal(
+        'diskwright: error while converting standard input: no bytes come from standard input\n',
+      );
+    }
+    expect(readFileSync(shop.path('kept')).equals(readFileSync(shop.path('disk.qcow2')))).to.equal(true);
+  });
+
+  it('compresses bytes that end within a cluster, where the disk goes on behind them', () => {
+    shell('qemu-img create -q -f qcow2 there.qcow2 20M && qemu-io -c "write -P 9 0 20M" there.qcow2');
+    for (const words of ['-o size=20M - fresh', '-S 0 -o size=20M - fresh', '-n - there.qcow2']) {
+      for (const name of ['disk', 'odd']) {
+        const line = `cat ${name} | $D convert -c -f raw -O qcow2 ${words}`;
+        expect(shell(line), line).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+        const image = words.split(' ').at(-1)!;
+        // Behind the bytes there are zeroes.
+        expect(shop.qemuImg('compare', '-f', 'raw', '-F', 'qcow2', name, image).code, line).to.equal(0);
+        expect(shop.qemuImg('check', image).code, line).to.equal(0);
+      }
+    }
   });
 
   it('fills a target of a given size: more bytes are refused, behind fewer there are zeroes', () => {

@@ -90,16 +90,21 @@ describe('convert to standard output', function () {
     shell('rm -f vast');
   });
 
-  it('is flushed where it is a file, and what the flush fails with is told', function () {
-    if (spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status !== 0)
-      leaveOut(this, 'a filter of system calls');
-    const { code, stderr } = shell(
-      'strace -f -qq -o /dev/null -e inject=fsync:error=ENOSPC:when=1+ $D convert -O raw base.qcow2 - > flushed',
-    );
-    expect([code, stderr]).to.deep.equal([
-      1,
-      'diskwright: error while writing to standard output: No space left on device\n',
-    ]);
+  describe('that is a file', () => {
+    before(function () {
+      const { status } = spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']);
+      if (status !== 0) leaveOut(this, 'a filter of system calls');
+    });
+
+    it('is flushed, and what the flush fails with is told', () => {
+      const { code, stderr } = shell(
+        'strace -f -qq -o /dev/null -e inject=fsync:error=ENOSPC:when=1+ $D convert -O raw base.qcow2 - > flushed',
+      );
+      expect([code, stderr]).to.deep.equal([
+        1,
+        'diskwright: error while writing to standard output: No space left on device\n',
+      ]);
+    });
   });
 
   for (const options of [
@@ -130,6 +135,26 @@ describe('convert to standard output', function () {
       expect(statSync(shop.path('over')).size).to.be.below(3 << 20);
     });
   }
+
+  it('is zero behind the end of the source, where the backing file is longer', () => {
+    shell(`qemu-img create -q -f qcow2 little 3000k && qemu-io -c 'write -P 5 1M 1M' little &&
+           qemu-img create -q -f qcow2 -b little -F qcow2 -o size=3000k smaller`);
+    for (const source of ['little', 'smaller']) {
+      for (const options of ['size=8M', 'size=7M,cluster_size=2M', 'size=8M,compat=0.10', 'size=7M,extended_l2=on']) {
+        for (const words of ['', '-S 0 ']) {
+          const line = `$D convert ${words}-O qcow2 -o ${options} -B base.qcow2 -F qcow2 ${source} - > longer`;
+          expect(shell(line), line).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+          expect(shop.qemuImg('check', 'longer').code, line).to.equal(0);
+          const { code } = shop.qemuImg('compare', '-f', 'qcow2', '-F', 'qcow2', 'longer', 'little');
+          expect(code, line).to.equal(0);
+        }
+      }
+    }
+    // The one cluster at the end of the source reads as the backing file does, but for what lies behind.
+    shell('qemu-img convert -f qcow2 -O raw base.qcow2 end && truncate -s 1000k end');
+    shell('$D convert -O qcow2 -o size=8M -B base.qcow2 -F qcow2 -f raw end - > longer');
+    expect(shop.qemuImg('compare', '-f', 'qcow2', '-F', 'raw', 'longer', 'end').code).to.equal(0);
+  });
 
   it('says that a reader went away, and that there is no space', () => {
     const gone = shell('$D convert -O raw top.qcow2 - | head -c 100 >/dev/null; echo $PIPESTATUS');
@@ -166,6 +191,26 @@ describe('convert to standard output', function () {
     const { stdout, stderr } = shell('$D convert --progress=json -O qcow2 top.qcow2 - | wc -c');
     expect(Number(stdout)).to.be.above(3 << 20);
     expect(stderr.trim().split('\n').at(-1)).to.equal('{"event":"completed"}');
+  });
+
+  it('refuses a closed standard output, and one that gets the messages, too', () => {
+    const closed = shell('$D convert top.qcow2 - >&-');
+    expect([closed.code, closed.stderr]).to.deep.equal([
+      1,
+      'diskwright: Standard output is closed, or ignored: redirect it to a file or a pipe\n',
+    ]);
+    expect(shell('$D convert top.qcow2 - > /dev/null 2>&1').code).to.equal(0);
+    const words =
+      'diskwright: Standard output and standard error go to the same place: messages would get into the image\n';
+    shell('$D convert top.qcow2 - > both 2>&1');
+    expect(readFileSync(shop.path('both'), 'utf8')).to.equal(words);
+    expect(shell('$D convert top.qcow2 - 2>&1 | cat').stdout).to.equal(words);
+  });
+
+  it('gets percentages on standard error as they are', () => {
+    const { code, stderr } = shell('$D convert -p -O raw top.qcow2 - | wc -c >/dev/null; exit $PIPESTATUS');
+    expect(code).to.equal(0);
+    expect(stderr).to.match(/^( {4}\(\d+\.\d\d\/100%\)\r)+\n$/);
   });
 
   it('refuses what cannot be, and writes nothing', () => {

@@ -131,6 +131,31 @@ describe('library: an image and a stream', () => {
   );
 
   it(
+    'ends where the stream is closed within a write, and whatever `return` gives',
+    bench(async (workspace, content) => {
+      const silent: Writable = new Writable({ write: () => void silent.destroy() });
+      const { code, message } = await failureOf(workspace.streamImage('/a', silent));
+      expect([code, message]).to.deep.equal(['io', 'the stream: it was closed before all was written']);
+      // The image is free.
+      await (await workspace.open('/a')).close();
+      const odd = { next: async () => ({ done: false, value: content.toString() }), return: () => undefined };
+      const source = { [Symbol.asyncIterator]: () => odd } as never;
+      expect((await failureOf(workspace.streamIntoImage(source, '/b.raw'))).message).to.include(
+        'a chunk of the source',
+      );
+    }),
+  );
+
+  it(
+    'refuses a source without bytes, before anything is made',
+    bench(async (workspace) => {
+      const failed = failureOf(workspace.streamIntoImage(Readable.from([]), '/b.raw'));
+      expect((await failed).code).to.equal('invalid-argument');
+      expect((await failureOf(workspace.info('/b.raw'))).code).to.equal('not-found');
+    }),
+  );
+
+  it(
     'ends by an abort while the other side stands still',
     bench(async (workspace) => {
       const stopping = new AbortController();
