@@ -119,7 +119,8 @@ async function run(options: ParsedOptions): Promise<number> {
       }
       return 0;
     },
-    ONE_BY_ONE,
+    // As for resize: a signal is heard while space is reserved.
+    (values.get('preallocation') ?? 'off') === 'off' ? ONE_BY_ONE : {},
   );
 }
 
