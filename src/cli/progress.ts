@@ -6,6 +6,7 @@
 //
 // Where standard output takes an image, all of it is on standard error.
 
+import type { BlockError } from '../util/errors.js';
 import { formatShare, formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
@@ -91,6 +92,13 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   const draws = standardStream(textStream()).isTTY && process.env['TERM'] !== 'dumb';
   if (asked && !draws) return 'percent';
   return asked || (always && standardStream(2).isTTY && draws) ? 'bar' : 'none';
+}
+
+/** Ends the view of a command that `failure` has ended. True: the user did that. */
+export function endFailed(view: ProgressView, failure: BlockError): boolean {
+  const cancelled = failure.code === 'cancelled';
+  view.end({ event: cancelled ? 'cancelled' : 'failed', error: failure.message });
+  return cancelled;
 }
 
 /** Opens a view. With `none`, a signal (SIGUSR1, on BSD systems SIGINFO) prints the progress, until `end`. */

@@ -18,16 +18,17 @@ import { refuseAborted } from '../util/abort.js';
 import { BitTree } from '../util/bit-tree.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
+import { later } from '../util/settle.js';
 import { CHUNK_BYTES, MAX_PIECE_BYTES } from './copy-engine.js';
 import { ownContent, type Piece, Plan, wholeContent } from './copy-plan.js';
 import { readPadded } from './rebase.js';
+import { DEFAULT_SPARSE_BYTES } from './sparse.js';
 import { equalMap } from './transfer.js';
 
 /** Reads that are under way, or done, ahead of the write. */
 const READS_AHEAD = 4;
 /** Memory for the bits of the units. */
 const MAX_BITS_BYTES = 256 << 20;
-const DEFAULT_SPARSE_BYTES = 4096;
 
 export interface ConvertOutOptions {
   source: BlockNode;
@@ -273,9 +274,7 @@ class StreamWriter {
       for await (const piece of pieces) {
         refuseAborted(this.#options.signal);
         if (piece.kind === 'data') await this.#limit?.admit(piece.length, this.#options.signal);
-        const load = this.#load(piece, scans, compares);
-        load.catch(() => undefined);
-        loading.push(load);
+        loading.push(later(this.#load(piece, scans, compares)));
         if (loading.length >= READS_AHEAD) await finish();
       }
       while (loading.length > 0) await finish();

@@ -14,10 +14,8 @@ import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, WORKER
 import { type Chunk, Chunker, ownContent, Plan, skipZeroes, wholeContent } from './copy-plan.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { warnOfSpace } from './space.js';
+import { DEFAULT_SPARSE_BYTES } from './sparse.js';
 import { transfer } from './transfer.js';
-
-/** Default of `sparseSize`, as qemu-img's `-S`. */
-const DEFAULT_SPARSE_BYTES = 4096;
 
 export interface ConvertOptions {
   source: BlockNode;

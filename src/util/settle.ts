@@ -11,9 +11,8 @@ export async function settleAll(
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
-/** Marks a part as one whose failure is looked at later, by `settleAll`. */
-export function later(part: Promise<void>): Promise<void> {
-  // The owner of the part waits for it.
+/** Marks a part as one whose failure is looked at later, by `settleAll` or an `await`, or not at all where an earlier one ends the whole. */
+export function later<T>(part: Promise<T>): Promise<T> {
   part.catch(() => undefined);
   return part;
 }

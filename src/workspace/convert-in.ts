@@ -22,15 +22,16 @@ import { defaultDriver } from '../block/registry.js';
 import { PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from '../block/types.js';
 import type { ByteSource } from '../host/byte-stream.js';
 import { RateLimit } from '../host/rate-limit.js';
+import { DEFAULT_SPARSE_BYTES } from '../jobs/sparse.js';
 import { refuseAborted } from '../util/abort.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
+import { later } from '../util/settle.js';
 import { type ImageOpener, openTargetOf } from './open.js';
 
 /** Bytes of one read: a multiple of every cluster. */
 const CHUNK_BYTES = 2 << 20;
-const DEFAULT_SPARSE_BYTES = 4096;
 /** A target grows by so many bytes at least, while more come. */
 const LEAST_GROWTH_BYTES = 1 << 30;
 
@@ -163,8 +164,7 @@ class Filling {
       const buffer = buffers[turn % 2];
       const isLast = bytes < buffer.length;
       // What comes next is read while this is written.
-      const next = isLast ? Promise.resolve(0) : source.read(buffers[(turn + 1) % 2]);
-      next.catch(() => undefined);
+      const next = later(isLast ? Promise.resolve(0) : source.read(buffers[(turn + 1) % 2]));
       try {
         if (bytes > 0) await limit?.admit(bytes, signal);
         const whole = roundUp(bytes, SECTOR_BYTES);

@@ -6,6 +6,7 @@
 
 import type { Client } from '../../qmp/client/client.js';
 import type { JobStatus } from '../../schema/generated/types.js';
+import { later } from '../../util/settle.js';
 import { Waiters } from '../../util/waiters.js';
 import type { End } from '../end.js';
 import { jsonLine } from '../json.js';
@@ -63,10 +64,8 @@ export async function follow(
     ticks.wake();
   });
   try {
-    const begun = begin?.();
     // After an interrupt nobody waits for the answer.
-    begun?.catch(() => undefined);
-    if (begun !== undefined) await Promise.race([begun, end.reached]);
+    if (begin !== undefined) await Promise.race([later(begin()), end.reached]);
     while (!end.over) {
       // Waiting begins before the jobs are asked for: what happens meanwhile is looked at again.
       const tick = ticks.wait();

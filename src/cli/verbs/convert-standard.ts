@@ -11,13 +11,14 @@ import { streamIntoImage } from '../../workspace/convert-in.js';
 import { streamImage } from '../../workspace/convert-out.js';
 import type { CacheMode } from '../arguments.js';
 import { type CreateValues, fileCreateOptions, imageCreateOptions, withSize } from '../create-options.js';
-import { creationFailure, reportLeft } from '../creation-failure.js';
+import { reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { incompleteImage, NewImageFile } from '../new-image-file.js';
-import { program, QEMU_IMG, reportError, shown } from '../output.js';
-import { openProgress, type ProgressKind } from '../progress.js';
+import { program, QEMU_IMG, reportError } from '../output.js';
+import { endFailed, openProgress, type ProgressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { Interrupt, openImage, reasonWithFile, type Session } from '../session.js';
+import { reportNotCreated, stateOfFiles } from './convert-report.js';
 
 /** The name of standard input and output. By qemu-img's name, it is that of a file. */
 const STANDARD = '-';
@@ -104,11 +105,8 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
     return 0;
   } catch (error) {
     const failure = toBlockError(error);
-    const isCancelled = failure.code === 'cancelled';
-    view.end({ event: isCancelled ? 'cancelled' : 'failed', error: failure.message });
-    const names = plan.sources.map((name) => `'${shown(name)}'`).join(', ');
-    if (isCancelled) {
-      reportError(`Cancelled. ${names} ${plan.sources.length > 1 ? 'are' : 'is'} unchanged; the output is incomplete.`);
+    if (endFailed(view, failure)) {
+      reportError(`Cancelled. ${stateOfFiles(plan.sources, 'the output is incomplete.')}`);
       return interrupt.exitCode;
     }
     const words = failure.errno === undefined ? undefined : wordsOfErrno(failure.errno);
@@ -231,19 +229,13 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
     return 0;
   } catch (error) {
     const failure = toBlockError(error);
-    const isCancelled = failure.code === 'cancelled';
-    view.end({ event: isCancelled ? 'cancelled' : 'failed', error: failure.message });
-    if (isCancelled) {
-      reportError(`Cancelled. ${stage === 'read' ? file.state() : incompleteImage(target)}`);
+    if (endFailed(view, failure)) {
+      reportError(`Cancelled. ${stage === 'read' ? file.state(false) : incompleteImage(target)}`);
       return interrupt.exitCode;
     }
-    if (stage === 'create') {
-      reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
-      reportLeft(file.left());
-    } else {
-      reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
-      if (stage === 'copy') reportLeft(incompleteImage(target));
-    }
+    if (stage === 'create') return reportNotCreated(target, format, error, file);
+    reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
+    if (stage === 'copy') reportLeft(incompleteImage(target));
     return 1;
   }
 }

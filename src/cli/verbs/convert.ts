@@ -6,7 +6,7 @@ import type { BlockNode } from '../../block/node/node.js';
 import { refuseCopyRange } from '../../jobs/convert.js';
 import { wholeContent } from '../../jobs/copy-plan.js';
 import { dataAhead } from '../../jobs/data-ahead.js';
-import { type BlockError, toBlockError } from '../../util/errors.js';
+import { toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
 import { bitmapsToCopy, storedBitmaps } from '../../workspace/bitmap-copy.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
@@ -41,19 +41,9 @@ import {
   QEMU_IMG_FORMAT,
   withSize,
 } from '../create-options.js';
-import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { incompleteImage, NewImageFile } from '../new-image-file.js';
-import {
-  giveOutputAway,
-  PROGRAM,
-  reportError,
-  reportFailure,
-  reportWarning,
-  shown,
-  write,
-  writeMessage,
-} from '../output.js';
+import { NewImageFile } from '../new-image-file.js';
+import { giveOutputAway, PROGRAM, reportError, reportWarning, write, writeMessage } from '../output.js';
 import {
   openProgress,
   PROGRESS,
@@ -65,7 +55,6 @@ import {
 } from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
-  couldNotOpen,
   type ImageArguments,
   Interrupt,
   imageArguments,
@@ -76,6 +65,7 @@ import {
 } from '../session.js';
 import { showSnapshot, snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
+import { copyFailed, reportCancelled, reportNotCopied, stateOfFiles } from './convert-report.js';
 import {
   checkStandardOutput,
   convertFromStandard,
@@ -427,7 +417,7 @@ async function convertTo(
       signal: interrupt.signal,
       onStage: (next) => {
         stage = next;
-        interrupt.atOnce = next === 'create' ? () => stateOfSources(plan, file.state()) : null;
+        interrupt.atOnce = next === 'create' ? () => stateOfFiles(plan.sources, file.state()) : null;
         if (next !== 'copy') return;
         for (const { name } of bitmaps?.skipped ?? []) {
           reportWarning(`warning: Skipping inconsistent bitmap '${name}'`);
@@ -456,60 +446,4 @@ async function convertTo(
 async function dataToCopy(source: BlockNode, plan: Plan, signal: AbortSignal): Promise<number | undefined> {
   if (!tellsTime(plan.progress) || plan.values.has('backing_file')) return undefined;
   return plan.sparseSize === 0 ? source.length : dataAhead(source, null, wholeContent, signal);
-}
-
-/** Reports a failure before the copy began, and returns the exit code; or throws an error that has the right message itself. */
-function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: unknown, file: NewImageFile): number {
-  switch (stage) {
-    case 'options':
-    case 'create':
-      reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
-      reportLeft(file.left(error));
-      return 1;
-    case 'size':
-      reportError('output file is smaller than input file');
-      return 1;
-    case 'zeroes':
-      reportError('Cannot use --target-is-zero when the destination image has a backing file');
-      return 1;
-    case 'backing':
-    case 'hold':
-      throw couldNotOpen(target, error);
-    case 'open':
-    case 'close':
-      reportFailure(error);
-      reportLeft(file.left(error));
-      return 1;
-    default:
-      throw error;
-  }
-}
-
-function reportCancelled(plan: Plan, stage: ConvertStage, interrupt: Interrupt, file: NewImageFile): number {
-  const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
-  reportError(`Cancelled. ${stateOfSources(plan, untouched ? file.state(false) : incompleteImage(plan.target))}`);
-  return interrupt.exitCode;
-}
-
-/** A sentence about the sources, which are only read, and about the target. */
-function stateOfSources({ sources }: Plan, state: string): string {
-  const names = sources.map((name) => `'${shown(name)}'`).join(', ');
-  return `${names} ${sources.length > 1 ? 'are' : 'is'} unchanged; ${state}`;
-}
-
-function copyFailed(
-  { view }: { view: ProgressView },
-  plan: Plan,
-  side: string,
-  failure: BlockError,
-  interrupt: Interrupt,
-  file: NewImageFile,
-): number {
-  const interrupted = failure.code === 'cancelled';
-  view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
-  if (interrupted) return reportCancelled(plan, 'copy', interrupt, file);
-  const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
-  reportError(`error while ${side}${where}: ${reasonWithFile(failure)}`);
-  reportLeft(incompleteImage(plan.target));
-  return 1;
 }

@@ -21,7 +21,7 @@ import {
 import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown } from '../output.js';
-import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
+import { endFailed, openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
   type ImageArguments,
@@ -173,9 +173,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
     return 0;
   } catch (error) {
     const failure = toBlockError(error);
-    const interrupted = failure.code === 'cancelled';
-    view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
-    if (interrupted) {
+    if (endFailed(view, failure)) {
       reportError(`Cancelled. '${shown(plan.filename)}' has its old content and its old backing file.`);
       return interrupt.exitCode;
     }
