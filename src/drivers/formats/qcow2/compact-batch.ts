@@ -8,6 +8,8 @@
 //
 // The L2 tables of the disk are changed in the cache, so that a failed commit repeats them; those of snapshots alone on the disk.
 
+import { bestEffort } from '../../../util/best-effort.js';
+import { BlockError } from '../../../util/errors.js';
 import { settleAll } from '../../../util/settle.js';
 import type { DirectoryOnDisk } from './bitmap-on-disk.js';
 import { type CompactMap, hasPlace, l1EntryAt } from './compact-map.js';
@@ -88,7 +90,7 @@ export class BatchMover {
   async run(moves: readonly Move[]): Promise<number> {
     await this.#image.quiet();
     const [{ kind }] = moves;
-    if (kind === 'data' || kind === 'packed') return this.#moveContent(moves);
+    if (kind === 'data' || kind === 'packed') return this.#moveFitting(moves);
     const clusters = moves as readonly ClusterMove[];
     if (kind === 'l2') return this.#each(clusters, true, (move) => this.#pointersOf(move));
     if (kind === 'bits') return this.#each(clusters, true, (move) => this.#bitsOf(move));
@@ -96,6 +98,20 @@ export class BatchMover {
   }
 
   // ---- content ------------------------------------------------------------------------------------------------
+
+  /** Moves as many at once as there is space for: what has moved gives its old places back before the next. */
+  async #moveFitting(moves: readonly Move[]): Promise<number> {
+    try {
+      return await this.#moveContent(moves);
+    } catch (error) {
+      if (!(error instanceof NoRoom)) throw error;
+      if (moves.length === 1) throw error.reason;
+    }
+    const half = moves.length >> 1;
+    const moved = await this.#moveFitting(moves.slice(0, half));
+    await this.#image.quiet();
+    return moved + (await this.#moveFitting(moves.slice(half)));
+  }
 
   async #moveContent(moves: readonly Move[]): Promise<number> {
     const image = this.#image;
@@ -117,7 +133,7 @@ export class BatchMover {
           added.set(cluster, (added.get(cluster) ?? 0) + references);
         }
       }
-      await this.#prepare(added, () => this.#copy(found.map(({ move }) => move)));
+      await this.#prepare(added, () => this.#copy(found.map(({ move }) => move))).catch(asNoRoom);
       for (const table of pinned.values()) if (!table.reserved) await reserveTable(image, table, 'active-l2');
       for (const one of found) await this.#changeEntries(one, pinned);
       await image.commit();
@@ -246,7 +262,7 @@ export class BatchMover {
 
   // ---- preparing ----------------------------------------------------------------------------------------------
 
-  /** Takes the new places, copies, and makes both durable. After a failure the places are free again. */
+  /** Takes the new places, copies, and makes both durable. After a failure the places are free again, and holes in the file. */
   async #prepare(added: ReadonlyMap<number, number>, copy: () => Promise<void>): Promise<void> {
     const image = this.#image;
     const done: ClusterIndex[] = [];
@@ -258,8 +274,17 @@ export class BatchMover {
       await image.commit();
     } catch (error) {
       for (const cluster of done) image.allocation.release(cluster, 1);
+      await this.#giveBack(done).catch(bestEffort('places of a copy'));
       throw error;
     }
+  }
+
+  /** Discards those of the clusters that are free now: what was copied there would keep the space that was too little for it. */
+  async #giveBack(clusters: readonly ClusterIndex[]): Promise<void> {
+    const { frees, refcounts } = this.#image;
+    const free: ClusterIndex[] = [];
+    for (const cluster of new Set(clusters)) if ((await refcounts.get(cluster)) === 0) free.push(cluster);
+    await frees.discard(free.sort((a, b) => a - b));
   }
 
   /** Copies; neighbours that stay neighbours at once. */
@@ -402,4 +427,17 @@ export class BatchMover {
     if (!this.#bitmaps.holdsBits(from) || (await refcounts.get(move.from as ClusterIndex)) !== 1) return null;
     return () => this.#bitmaps.moveBits(from, hostOf(move.to as ClusterIndex, geometry));
   }
+}
+
+/** There is no space for a copy; nothing has changed. */
+class NoRoom {
+  readonly reason: BlockError;
+
+  constructor(reason: BlockError) {
+    this.reason = reason;
+  }
+}
+
+function asNoRoom(error: unknown): never {
+  throw error instanceof BlockError && error.code === 'no-space' ? new NoRoom(error) : error;
 }
