@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -114,6 +115,20 @@ describe('shims', function () {
     expect([statSync(shop.path('a file')).size, statSync(shop.path('b')).size]).to.deep.equal([1 << 20, 1 << 20]);
     // One of ours still.
     expect(shop.run(process.execPath, join(home, 'dist', 'cli.cjs'), 'shims', '-q', 'bin').code).to.equal(0);
+  });
+
+  it('end as a command that is not found where the program is gone', () => {
+    const copy = shop.path('copy/dist');
+    cpSync(dirname(shop.bundle), copy, { recursive: true });
+    symlinkSync(join(ROOT, 'build'), shop.path('copy/build'));
+    writeFileSync(shop.path('copy/package.json'), '{"name": "diskwright"}');
+    shop.run(process.execPath, join(copy, 'cli.cjs'), 'shims', '-q', 'left');
+    rmSync(copy, { recursive: true });
+    expect(shop.run(shop.path('left/qemu-img'), 'compare', 'disk', 'disk')).to.deep.equal({
+      code: 127,
+      stdout: '',
+      stderr: `qemu-img: ${copy}/cli.cjs is gone: run 'diskwright shims' again\n`,
+    });
   });
 
   it('call the program with a first argument that nothing else may be', () => {

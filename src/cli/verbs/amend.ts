@@ -72,7 +72,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const cache = targetCache(options, 'writeback');
   let view: ProgressView | null = null;
   const breakOff = new BreakOff(
-    `'${shown(filename)}' may have some of the options already; the rest of it reads as before. Run the same command again to continue.`,
+    `'${shown(filename)}' may have some of the options already (a new password, too); it reads as before, but bitmaps that are stored in it may be marked as in use. See 'info', and run the command again for the rest.`,
     { end: (code) => view?.end({ event: 'cancelled', error: `interrupted (${code})` }) },
   );
   return withSession(

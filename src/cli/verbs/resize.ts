@@ -37,7 +37,7 @@ export const verb: Verb = {
     ['Exit codes', '0    the image has the new size\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
     [
       'After Ctrl-C or a failure',
-      'The image has its old size or its new one, and what is in both reads as before. Space may be lost: "diskwright check -r leaks" gives it back.',
+      'The image has its old size or its new one, and what is in both reads as before. Bitmaps that are stored in it may be marked as in use, and can only be removed then. Space may be lost: "diskwright check -r leaks" gives it back.',
     ],
   ],
   examples: [
@@ -64,7 +64,7 @@ async function run(options: ParsedOptions): Promise<number> {
   if (options.positional.length !== 2) throw new UsageError('Expecting image file name and size', true);
   const sign = /^[+-]/.exec(sizeText)?.[0] ?? '';
   const bytes = sizeIn(sizeText.slice(sign.length));
-  const state = `'${shown(filename)}' has its old size or its new one, and what is in both reads as before.`;
+  const state = `'${shown(filename)}' has its old size or its new one, and what is in both reads as before; bitmaps that are stored in it may be marked as in use.`;
   return withSession(
     options.all('object'),
     async (session) => {

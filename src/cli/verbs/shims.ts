@@ -87,6 +87,7 @@ function make(folder: string, force: boolean, quiet: boolean): number {
 /**
  * The script that calls `program` in place of the tool `name`. It becomes the program (`exec`), which so has its arguments, exit code, signals and standard streams. The node
  * that runs now is the one that starts fastest; where it is gone, the program finds another by its first line.
+ * Where the program is gone, the code is that of a command that is not found: qemu-img has meanings for 1 and 2.
  */
 function scriptFor(name: string, program: string): string {
   const { head, tail } = around(name);
@@ -97,7 +98,9 @@ function scriptFor(name: string, program: string): string {
 function around(name: string): { head: string; tail: string } {
   return {
     head: `#!/bin/sh\n# Diskwright in place of ${name}: made by 'diskwright shims'.\n`,
-    tail: `[ ! -x "$node" ] || exec "$node" "$program" ${AS}${name} "$@"\nexec "$program" ${AS}${name} "$@"\n`,
+    tail:
+      `[ -f "$program" ] || { echo "${name}: $program is gone: run 'diskwright shims' again" >&2; exit 127; }\n` +
+      `[ ! -x "$node" ] || exec "$node" "$program" ${AS}${name} "$@"\nexec "$program" ${AS}${name} "$@"\n`,
   };
 }
 

@@ -58,7 +58,10 @@ export const verb: Verb = {
   ],
   notes: [
     ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
-    ['After Ctrl-C or a failure', 'The image is as it was, or as it was to be: the change is one write of one sector.'],
+    [
+      'After Ctrl-C or a failure',
+      'The image is as it was, or as it was to be: the change is one write of one sector. With -a, bitmaps that are stored in it may be marked as in use, and can only be removed then.',
+    ],
   ],
   examples: [
     ['diskwright snapshot -c before-update disk.qcow2', 'keep the disk as it is now'],
@@ -77,7 +80,11 @@ async function run(options: ParsedOptions): Promise<number> {
   const name = options.get(action) ?? '';
   const writable = action !== 'list';
   // What is only read has nothing to say, and needs no listener.
-  const breakOff = writable ? new BreakOff(`'${shown(images[0])}' is as it was, or as it was to be.`) : undefined;
+  const breakOff = writable
+    ? new BreakOff(
+        `'${shown(images[0])}' is as it was, or as it was to be; with -a, its bitmaps may be marked as in use, and can only be removed then.`,
+      )
+    : undefined;
   return withSession(
     options.all('object'),
     async (session) => {
