@@ -1,9 +1,9 @@
-// Finding out the format of an image: every format says how sure it is of the first sector; what no format knows is `raw`.
+// Finding out the format of an image: every format says how sure it is of the first sector; what no format knows is `raw`. What stands elsewhere has no say, as in QEMU:
+// an image that is known by its end alone (VHD of fixed size) is raw for whoever does not name its format, and a guest that writes such an end to its disk changes nothing.
 
 import { type OutsideUse, withLink } from './child.js';
-import { FOREIGN_FORMATS } from './foreign-formats.js';
 import type { BlockNode } from './node/node.js';
-import { allDrivers } from './registry.js';
+import { recognisers } from './registry.js';
 import { PERM_ALL, Perm } from './types.js';
 
 /** Bytes that are looked at. */
@@ -13,7 +13,7 @@ export const PROBE_BYTES = 512;
 export function probeFormat(head: Uint8Array, filename: string): string {
   let best = '';
   let bestScore = 0;
-  for (const { name, probe } of [...allDrivers(), ...FOREIGN_FORMATS]) {
+  for (const { name, probe } of recognisers()) {
     const score = probe?.(head, filename) ?? 0;
     if (score > bestScore) {
       best = name;

@@ -200,13 +200,27 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   create?(request: CreateRequest<D>): Promise<void>;
 }
 
-/** In the order in which they were registered. Where two have the same name, default or prefix, it is the later one's. */
-const registered: DriverDefinition[] = [];
+/** A format that is recognised: it has a driver, or an image of it is refused by name. */
+export interface Recogniser {
+  readonly name: string;
+  /** See `DriverDefinition.probe`. */
+  probe?(head: Uint8Array, filename: string): number;
+}
+
+/** In the order in which they were registered. Where two drivers have the same name, default or prefix, it is the later one's. */
+const registered: (DriverDefinition | Recogniser)[] = [];
 
 /** What follows from `registered`. */
-const drivers = new Map<string, DriverDefinition>();
-const namesByPrefix = new Map<string, DriverNames>();
-const defaults = new Map<DefaultUse, DriverDefinition>();
+interface Index {
+  readonly drivers: ReadonlyMap<string, DriverDefinition>;
+  readonly namesByPrefix: ReadonlyMap<string, DriverNames>;
+  readonly defaults: ReadonlyMap<DefaultUse, DriverDefinition>;
+  /** Those that say something of an image's first sector. */
+  readonly recognisers: readonly Recogniser[];
+}
+
+/** Null: to be made, when somebody asks. */
+let index: Index | null = null;
 
 /**
  * Makes a driver known; a second registration of the same definition changes nothing. A name, a default or a prefix that another driver has
@@ -215,49 +229,75 @@ const defaults = new Map<DefaultUse, DriverDefinition>();
  */
 export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): () => void {
   const known = definition as unknown as DriverDefinition;
-  if (!registered.includes(known)) {
-    registered.push(known);
-    index();
-  }
+  if (!registered.includes(known)) register(known);
   return () => {
     const at = registered.indexOf(known);
     if (at < 0) return;
     registered.splice(at, 1);
-    index();
+    index = null;
   };
 }
 
-function index(): void {
-  drivers.clear();
-  defaults.clear();
-  namesByPrefix.clear();
-  for (const one of registered) drivers.set(one.name, one);
-  // One that another definition of its name has replaced has no say.
-  for (const one of registered.filter((candidate) => drivers.get(candidate.name) === candidate)) {
+/**
+ * Makes known how a format is recognised that has no driver yet: such an image is not taken for raw, and a guest of a probed raw image cannot make one. A driver of
+ * its name takes its place. More calls with the same name do nothing.
+ */
+export function registerRecogniser(name: string, probe: NonNullable<Recogniser['probe']>): void {
+  if (!registered.some((one) => !isDriver(one) && one.name === name)) register({ name, probe });
+}
+
+function register(one: DriverDefinition | Recogniser): void {
+  registered.push(one);
+  index = null;
+}
+
+function isDriver(one: DriverDefinition | Recogniser): one is DriverDefinition {
+  return 'open' in one;
+}
+
+function indexed(): Index {
+  index ??= makeIndex();
+  return index;
+}
+
+function makeIndex(): Index {
+  const drivers = new Map<string, DriverDefinition>();
+  const namesByPrefix = new Map<string, DriverNames>();
+  const defaults = new Map<DefaultUse, DriverDefinition>();
+  for (const one of registered) if (isDriver(one)) drivers.set(one.name, one);
+  // What another definition of its name has replaced has no say.
+  const heard = registered.filter((one) => (drivers.get(one.name) ?? one) === one);
+  for (const one of heard.filter(isDriver)) {
     if (one.defaultFor !== undefined) defaults.set(one.defaultFor, one);
     for (const prefix of one.names?.prefixes ?? []) namesByPrefix.set(prefix, one.names!);
   }
+  return { drivers, namesByPrefix, defaults, recognisers: heard.filter(({ probe }) => probe !== undefined) };
+}
+
+/** Those that say something of an image's first sector, in the order in which they were registered. */
+export function recognisers(): readonly Recogniser[] {
+  return indexed().recognisers;
 }
 
 /** Who reads file names with `prefix` before the first colon. */
 export function namesWithPrefix(prefix: string): DriverNames | undefined {
-  return namesByPrefix.get(prefix);
+  return indexed().namesByPrefix.get(prefix);
 }
 
 /** The driver that is used where nobody names one. Throws `unsupported` where no driver says so of itself. */
 export function defaultDriver(use: DefaultUse): DriverDefinition {
-  const definition = defaults.get(use);
+  const definition = indexed().defaults.get(use);
   if (definition === undefined) throw new BlockError('unsupported', `There is no driver for: ${use}`);
   return definition;
 }
 
 export function allDrivers(): Iterable<DriverDefinition> {
-  return drivers.values();
+  return indexed().drivers.values();
 }
 
 /** Null where no driver has this name. */
 export function knownDriver(name: string): DriverDefinition | null {
-  return drivers.get(name) ?? null;
+  return indexed().drivers.get(name) ?? null;
 }
 
 /** For an image format that no driver has. */
@@ -267,13 +307,13 @@ export function unknownFormat(name: string): BlockError {
 
 /** Whether images of a driver can name a backing file. A node of a driver that is not registered may. */
 export function hasBackingFiles(driver: string): boolean {
-  const definition = drivers.get(driver);
+  const definition = indexed().drivers.get(driver);
   return definition === undefined || definition.hasBacking === true;
 }
 
 /** Rejects a name that no driver has with `invalid-argument`. */
 export function findDriver(name: string): DriverDefinition {
-  const definition = drivers.get(name);
+  const definition = indexed().drivers.get(name);
   if (definition === undefined) throw new BlockError('invalid-argument', `Unknown driver '${name}'`);
   return definition;
 }

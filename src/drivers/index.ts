@@ -1,6 +1,6 @@
-// The registry of drivers, one line for each.
+// The registry of drivers, one line for each. A format whose driver is still to come has its line, too: its images are refused by name.
 
-import { registerDriver } from '../block/registry.js';
+import { registerDriver, registerRecogniser } from '../block/registry.js';
 import {
   blkdebugDriver,
   blklogwritesDriver,
@@ -13,9 +13,19 @@ import {
   snapshotAccessDriver,
   throttleDriver,
 } from './filters/definitions.js';
+import { probeBochs } from './formats/bochs/probe.js';
+import { probeCloop } from './formats/cloop/probe.js';
+import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
+import { probeParallels } from './formats/parallels/probe.js';
+import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
+import { probeQed } from './formats/qed/probe.js';
 import { rawDriver } from './formats/raw/driver.js';
+import { probeVdi } from './formats/vdi/probe.js';
+import { probeVhdx } from './formats/vhdx/probe.js';
+import { probeVmdk } from './formats/vmdk/probe.js';
+import { probeVpc } from './formats/vpc/probe.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
@@ -30,6 +40,17 @@ export function registerDrivers(): void {
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
   registerDriver(luksDriver);
+  registerRecogniser('qcow', (head) => probeQcow(head));
+  registerRecogniser('qed', (head) => probeQed(head));
+  registerRecogniser('vdi', (head) => probeVdi(head));
+  registerRecogniser('vhdx', (head) => probeVhdx(head));
+  registerRecogniser('vpc', (head) => probeVpc(head));
+  registerRecogniser('vmdk', (head) => probeVmdk(head));
+  registerRecogniser('parallels', (head) => probeParallels(head));
+  registerRecogniser('bochs', (head) => probeBochs(head));
+  // Before cloop: the first of those that are equally sure is taken.
+  registerRecogniser('dmg', (head, filename) => probeDmg(head, filename));
+  registerRecogniser('cloop', (head) => probeCloop(head));
   registerDriver(blkdebugDriver);
   registerDriver(blkverifyDriver);
   registerDriver(blklogwritesDriver);

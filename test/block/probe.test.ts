@@ -37,6 +37,7 @@ const HEADS: [string, string, Uint8Array][] = [
   ['vdi in the wrong place', 'raw', at([0, '\x7f\x10\xda\xbe'])],
   ['vhdx', 'vhdx', at([0, 'vhdxfile'])],
   ['vpc', 'vpc', at([0, 'conectix'])],
+  ['vpc with its footer alone', 'raw', at([512 - 64, 'conectix'])],
   ['vmdk 4', 'vmdk', at([0, 'KDMV'])],
   ['vmdk 3', 'vmdk', at([0, 'COWD'])],
   ['vmdk descriptor', 'vmdk', at([0, '# Disk DescriptorFile\nversion=1\n'])],

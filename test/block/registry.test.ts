@@ -7,6 +7,7 @@ import {
   findDriver,
   knownDriver,
   namesWithPrefix,
+  recognisers,
   registerDriver,
 } from '../../src/block/registry.js';
 import { registerDrivers } from '../../src/drivers/index.js';
@@ -56,6 +57,19 @@ describe('the registry of drivers', () => {
     const second = register('same');
     undo.shift()!();
     expect(knownDriver('same')).to.equal(second);
+  });
+
+  it('lets a driver take the place of what recognises its format, until it is gone', () => {
+    const own = { probe: () => 50 };
+    const before = recognisers().filter(({ name }) => name === 'vmdk');
+    const { open } = findDriver('raw');
+    undo.push(registerDriver({ name: 'vmdk' as 'raw', kind: 'format', open, ...own }));
+    registerDrivers();
+    const during = recognisers().filter(({ name }) => name === 'vmdk');
+    undo.pop()!();
+    expect(during.map(({ probe }) => probe)).to.deep.equal([own.probe]);
+    expect(before).to.have.length(1);
+    expect(recognisers().filter(({ name }) => name === 'vmdk')).to.deep.equal(before);
   });
 
   it('leaves another job type of the same name', () => {

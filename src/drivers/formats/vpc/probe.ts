@@ -1,0 +1,8 @@
+// How an image of Virtual PC is recognised: by the copy of its footer at the begin. One of fixed size has none, and is the bare disk for whoever does not name
+// its format, as for QEMU.
+
+import { hasMagic } from '../../../util/magic.js';
+
+export function probeVpc(head: Uint8Array): number {
+  return hasMagic(head, 'conectix') ? 100 : 0;
+}
