@@ -48,7 +48,6 @@ export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device-options.js';
 export type { CheckFinding, Exact, FindingKind, Hex } from './block/finding.js';
-export { findingText } from './block/finding-text.js';
 export {
   denyGate,
   type ImageReference,
@@ -69,6 +68,7 @@ export { type EngineName, openRealHost, type RealHostOptions } from './host/real
 export type { JobEvent, JobEventMap, JobEventName } from './jobs/events.js';
 export type { ProgressSnapshot } from './jobs/progress.js';
 export { Bitmap } from './library/bitmap.js';
+export { findingText } from './library/finding-text.js';
 export {
   type AmendOptions,
   type AmendSettings,

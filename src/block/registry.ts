@@ -11,6 +11,7 @@ import type { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { CreateOption, CreateOptions } from './create-option.js';
+import type { FindingWords } from './finding.js';
 import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import type { MeasureRequest } from './measure.js';
@@ -173,6 +174,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly salvages?: boolean;
   /** The members of its part of `ImageInfo` (`format-specific`), in qemu-img's order; those that are not listed come last. */
   readonly detailOrder?: readonly string[];
+  /** The text of what a check of its images finds, of the kinds that no other format finds. */
+  readonly findingWords?: FindingWords;
   /**
    * How sure it is (0 to 100) that an image that starts with `head` (up to 512 bytes, fewer where the file is shorter) is of this
    * format. Must not trust a byte. Left out: never probed.

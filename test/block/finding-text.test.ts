@@ -3,8 +3,11 @@
 import { expect } from 'chai';
 import { exact } from '../../src/block/finding.js';
 import { findingText } from '../../src/block/finding-text.js';
+import { registerDrivers } from '../../src/drivers/index.js';
 
 describe('the words for a finding', () => {
+  before(registerDrivers);
+
   it('write an offset that no number holds with all its digits', () => {
     const hostOffset = exact('0x3000000000000001');
     const text = findingText({ kind: 'compressed-copied-flag', severity: 'corruption', table: 'l2', hostOffset });

@@ -23,6 +23,7 @@ import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
 import { completeEncryption, type ImageEncryption, openEncryption } from './crypt.js';
 import { DATA_FILE, Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
+import { QCOW2_FINDING_WORDS } from './finding-words.js';
 import {
   Extension,
   extensionText,
@@ -264,6 +265,9 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   },
   get detailOrder() {
     return QCOW2_DETAIL_ORDER;
+  },
+  get findingWords() {
+    return QCOW2_FINDING_WORDS;
   },
   probe: probeQcow2,
   salvages: true,
