@@ -182,3 +182,6 @@ export const RATE: OptionSpec = {
   argument: 'BYTES',
   help: 'Rate limit in bytes per second: 50M.',
 };
+
+/** Of a list of exit codes: what a shell says of a command that has died by a signal (`end-process.ts`). */
+export const BY_SIGNAL = '130  ended by SIGINT (Ctrl-C); 143: by SIGTERM, 129: by SIGHUP';

@@ -6,13 +6,14 @@
 // A command that has the system's calls done on the main thread (`waits`) has no early end: it hears of a signal after the call, so while it only reads, the system ends
 // it. One that changes an image has a `BreakOff` all the same: its calls are short, but for an fsync on a slow disk, after which the signal is heard.
 
+import { endProcess } from './end-process.js';
 import { EndingSignals } from './ending-signals.js';
 import { reportError } from './output.js';
 import { failProgress } from './progress.js';
 
 let early: EndingSignals | null = null;
 
-/** From now on a signal ends the command with one sentence and its exit code, unless somebody listens to signals already. */
+/** From now on a signal ends the command after one sentence, unless somebody listens to signals already. */
 export function beginEarlyEnd(): void {
   if (early !== null || process.listenerCount('SIGINT') > 0) return;
   const signals = new EndingSignals(() => endEarly(signals.exitCode));
@@ -28,7 +29,7 @@ export function endEarly(exitCode: number): never {
 export function endAtOnce(exitCode: number, sentence: string): never {
   reportError(sentence);
   failProgress();
-  process.exit(exitCode);
+  endProcess(exitCode);
 }
 
 /** Signals are somebody else's from now on, or the system's. */

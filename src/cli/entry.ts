@@ -1,6 +1,7 @@
 // The program that the shell starts.
 
 import { commandLine } from './command-line.js';
+import { endProcess } from './end-process.js';
 import { leave } from './leave.js';
 import { main } from './main.js';
 import { printUnexpected, reportFailure } from './output.js';
@@ -14,7 +15,7 @@ process.on('uncaughtException', (error) => {
 });
 
 // All is closed and written, and nothing is under way. Without this, node would take its heap apart piece by piece.
-process.on('beforeExit', () => process.exit());
+process.on('beforeExit', () => endProcess(Number(process.exitCode ?? 0)));
 
 // `main` reports errors itself; a rejection that it does not handle goes to the handler above.
 void main(commandLine(), process.argv[1]).then((code) => {

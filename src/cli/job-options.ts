@@ -1,7 +1,7 @@
 // Options of the verbs that run jobs, by QMP's names.
 
 import type { BlockdevOnError } from '../schema/generated/types.js';
-import { choiceOption, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, QUIET, RATE } from './arguments.js';
+import { BY_SIGNAL, choiceOption, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, QUIET, RATE } from './arguments.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { PROGRESS, PROGRESS_BAR } from './progress.js';
 
@@ -45,10 +45,7 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
   HELP,
   OBJECT,
 ];
-export const JOB_EXIT_CODES = [
-  'Exit codes',
-  '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)',
-] as const;
+export const JOB_EXIT_CODES = ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`] as const;
 
 /** Parses `--speed`, in bytes per second. Throws `UsageError`. */
 export function speedOption(options: ParsedOptions): number | undefined {

@@ -2,6 +2,7 @@
 // takes longer than to show a small image.
 
 import { loadNative } from '../host/real/binding.js';
+import { endProcess } from './end-process.js';
 import { usesStreams } from './output.js';
 
 let over = false;
@@ -19,7 +20,7 @@ export function leave(code: number): void {
   process.exitCode = code;
   process.emit('exit', code);
   // A listener may have changed it.
-  loadNative().leave(Number(process.exitCode));
+  endProcess(Number(process.exitCode), (last) => loadNative().leave(last));
 }
 
 /**

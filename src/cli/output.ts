@@ -25,17 +25,27 @@ const MOST_HOLDERS = 3;
 /** Linux's major number of /dev/null and its like. */
 const MEMORY_DEVICES = 1;
 
+/** Standard output or standard error. */
+interface Channel {
+  readonly fd: 1 | 2;
+  /** Undefined until somebody asks. */
+  terminal?: boolean;
+  /** It goes through node's stream, since it is a pipe that takes nothing more for now and does not wait. */
+  streamed: boolean;
+  /** Errors of node's stream are listened to. */
+  watched: boolean;
+  /** Its reader has gone, or nothing more can be written there. */
+  gone: boolean;
+}
+
+const OUTPUT: Channel = { fd: 1, streamed: false, watched: false, gone: false };
+const ERRORS: Channel = { fd: 2, streamed: false, watched: false, gone: false };
+
 let lastError: string | null = null;
-let readerGone = false;
 /** Standard output (1) and standard error (2), where they are redirected to an image: nothing is written there. */
 const silent = new Set<1 | 2>();
 /** Ends, or clears, the unfinished line of progress on the terminal; null where there is none. */
 let endOpenLine: (() => void) | null = null;
-let watched = { out: false, errors: false };
-/** Standard output goes through node's stream: it is a terminal, or a pipe that takes nothing more for now. */
-let streamed = false;
-/** Whether standard output is a terminal; undefined until somebody asks. */
-let terminal: boolean | undefined;
 let streamsUsed = false;
 /** Standard output takes the bytes of an image. */
 let outputIsGiven = false;
@@ -85,52 +95,61 @@ export function writeOwn(text: string): void {
   put(text, (own) => own);
 }
 
-/** Loading node's stream takes 4 ms: what is no terminal does without it. */
 function put(text: string, safe: (text: string) => string): void {
   if (outputIsGiven) {
     writeErrors(safe(text));
     return;
   }
-  if (silent.has(1) || readerGone) return;
-  if (isTerminal()) writeStreamed(safe(text));
-  else writePlain(Buffer.from(hasRawBytes(text) ? encodeName(text) : text));
+  if (isTerminal(1)) send(OUTPUT, safe(text));
+  else send(OUTPUT, Buffer.from(hasRawBytes(text) ? encodeName(text) : text));
 }
 
-function isTerminal(): boolean {
-  if (terminal === undefined) {
-    const stats = fstatSync(1);
+/** Whether standard output (1) or standard error (2) is a terminal. Loading node's stream takes 4 ms: what is no terminal does without it. */
+export function isTerminal(fd: 1 | 2): boolean {
+  const channel = fd === 1 ? OUTPUT : ERRORS;
+  if (channel.terminal === undefined) {
+    const stats = fstatSync(fd);
     const mayBe = stats.isCharacterDevice() && stats.rdev >> 8 !== MEMORY_DEVICES;
-    terminal = mayBe && standardStream(1).isTTY === true;
+    channel.terminal = mayBe && standardStream(fd).isTTY === true;
   }
-  return terminal;
+  return channel.terminal;
 }
 
-function writePlain(bytes: Uint8Array): void {
+/** What was written has been taken when this returns, so that it is not lost where a signal ends the process next; unless the pipe was made not to wait. */
+function send(channel: Channel, data: string | Uint8Array): void {
+  if (silent.has(channel.fd) || channel.gone) return;
+  if (isTerminal(channel.fd)) {
+    sendStreamed(channel, data);
+    return;
+  }
+  const bytes = typeof data === 'string' ? Buffer.from(data) : data;
   let at = 0;
-  while (at < bytes.length && !readerGone && !streamed) {
+  while (at < bytes.length && !channel.gone && !channel.streamed) {
     try {
-      at += writeSync(1, bytes, at);
+      at += writeSync(channel.fd, bytes, at);
     } catch (error) {
       const failure = error as NodeJS.ErrnoException;
-      if (failure.code === 'EAGAIN') streamed = true;
-      else if (failure.code !== 'EINTR') outputFailed(failure);
+      if (failure.code === 'EAGAIN') channel.streamed = true;
+      else if (failure.code !== 'EINTR') sendFailed(channel, failure);
     }
   }
-  if (streamed && at < bytes.length) writeStreamed(bytes.subarray(at));
+  if (channel.streamed && at < bytes.length) sendStreamed(channel, bytes.subarray(at));
 }
 
-function writeStreamed(data: string | Uint8Array): void {
-  if (!watched.out) {
-    watched = { ...watched, out: true };
-    standardStream(1).on('error', outputFailed);
+function sendStreamed(channel: Channel, data: string | Uint8Array): void {
+  const stream = standardStream(channel.fd);
+  if (!channel.watched) {
+    channel.watched = true;
+    stream.on('error', (error) => sendFailed(channel, error));
   }
-  standardStream(1).write(data);
+  stream.write(data);
 }
 
-function outputFailed(error: NodeJS.ErrnoException): void {
-  // A reader that went away (`diskwright map ... | head`) is not a failure: the command still finishes its work on images.
-  if (error.code === 'EPIPE') {
-    readerGone = true;
+function sendFailed(channel: Channel, error: NodeJS.ErrnoException): void {
+  // A reader that went away (`diskwright map ... | head`) is not a failure: the command still finishes its work on images. One of standard error cannot be
+  // reported anywhere.
+  if (error.code === 'EPIPE' || channel === ERRORS) {
+    channel.gone = true;
     return;
   }
   reportError(`error while writing to standard output: ${wordsOfErrno(error.code ?? '') ?? error.message}`);
@@ -139,7 +158,7 @@ function outputFailed(error: NodeJS.ErrnoException): void {
 
 /** A name from an image or a file system, for standard output: on a terminal, control characters are printed as escapes; scripts get it as it is. */
 export function shown(name: string): string {
-  return isTerminal() ? printable(name) : name;
+  return isTerminal(1) ? printable(name) : name;
 }
 
 /** The last error that was reported; null: none was. */
@@ -149,7 +168,7 @@ export function lastReported(): string | null {
 
 /** True once the reader of standard output has gone. */
 export function isReaderGone(): boolean {
-  return readerGone;
+  return OUTPUT.gone;
 }
 
 /** Notes that the terminal has an unfinished line of progress: `end` is called before the next message. Null: the line was ended. */
@@ -173,13 +192,7 @@ export function writeMessage(text: string, colour?: string): void {
 
 /** Writes to standard error, as it is. */
 export function writeErrors(text: string | Uint8Array): void {
-  if (silent.has(2)) return;
-  if (!watched.errors) {
-    watched = { ...watched, errors: true };
-    // A failure of standard error cannot be reported anywhere.
-    standardStream(2).on('error', () => undefined);
-  }
-  standardStream(2).write(text);
+  send(ERRORS, text);
 }
 
 /** Writes `diskwright: message` to standard error. */
@@ -201,7 +214,7 @@ export function hasColour(): boolean {
   if (programName !== PROGRAM) return false;
   const { FORCE_COLOR: forced, NO_COLOR: none, TERM: terminal } = process.env;
   if (forced) return forced !== '0' && forced !== 'false';
-  return !none && terminal !== 'dumb' && standardStream(2).isTTY === true;
+  return !none && terminal !== 'dumb' && isTerminal(2);
 }
 
 /** Writes a warning to standard error, after the program's name; one that begins with `WARNING:` stands as it is, as with QEMU's programs. */

@@ -14,6 +14,7 @@ import { jsonLine, kebabNames } from './json.js';
 import {
   GREEN,
   hasColour,
+  isTerminal,
   lastReported,
   lineIsOpen,
   openLine,
@@ -89,9 +90,9 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   if (options.has('quiet')) return 'none';
   const asked = named === 'bar' || options.has('bar');
   // A dumb terminal cannot draw a line again, at least not a shorter one.
-  const draws = standardStream(textStream()).isTTY && process.env['TERM'] !== 'dumb';
+  const draws = isTerminal(textStream()) && process.env['TERM'] !== 'dumb';
   if (asked && !draws) return 'percent';
-  return asked || (always && standardStream(2).isTTY && draws) ? 'bar' : 'none';
+  return asked || (always && isTerminal(2) && draws) ? 'bar' : 'none';
 }
 
 /** Ends the view of a command that `failure` has ended. True: the user did that. */

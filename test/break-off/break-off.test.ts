@@ -17,8 +17,8 @@ import { OPERATIONS, type Operation, SECRETS } from './operations.js';
 const SOURCE = fileURLToPath(new URL('./break-off.c', import.meta.url));
 const KINDS = ['eio', 'enospc', 'short', 'kill', 'int', 'term'] as const;
 type Kind = (typeof KINDS)[number];
-/** The exit codes of a program that these have ended in order. */
-const CODES: Readonly<Partial<Record<Kind, number>>> = { int: 130, term: 143 };
+/** The signals that these send. */
+const SIGNALS: Readonly<Partial<Record<Kind, NodeJS.Signals>>> = { kill: 'SIGKILL', int: 'SIGINT', term: 'SIGTERM' };
 /** A sentence about the files. */
 const SAID = /(Cancelled\.|Interrupted\.|Interrupted before the work began).*\.\n$/;
 const LOST_BITMAPS = 'Lost persistent bitmaps';
@@ -40,6 +40,7 @@ const IN_USE = 'in use';
 
 interface Ended {
   code: number | null;
+  signal: NodeJS.Signals | null;
   stdout: string;
   stderr: string;
   /** The call was reached. */
@@ -98,7 +99,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
         stderr += text;
       });
       child.once('error', reject);
-      child.once('close', (code) => resolve({ code, stdout, stderr, hit: existsSync(hit) }));
+      child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr, hit: existsSync(hit) }));
     });
   }
 
@@ -186,26 +187,27 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     operation: Operation,
     folder: string,
     kind: Kind,
-    { code, stdout, stderr, hit }: Ended,
+    { code, signal, stdout, stderr, hit }: Ended,
     before: Map<string, State> | null,
     after: Map<string, State>,
   ): Promise<string | null> {
     if (stderr.includes('\n    at ')) return `a stack trace: ${stderr}`;
     if (kind === 'short' && code !== 0) return `a short call is no failure: ${stderr}`;
-    const wanted = CODES[kind];
-    if (wanted !== undefined && code === null) {
-      // The system ended it, since it had not begun: it does not listen before.
-      return isUntouched(folder) ? null : 'it ended without a word, after it had changed a file';
-    }
-    if (kind === 'kill' ? hit && code !== null : code === null) return `it ended with ${code}: ${stderr}`;
-    const bySignal = code !== 0 && code === wanted;
+    const wanted = SIGNALS[kind] ?? null;
+    if (signal !== null && signal !== wanted) return `it ended by ${signal}: ${stderr}`;
+    if (kind === 'kill' && hit && signal === null) return `it ended with ${code}: ${stderr}`;
+    // An exit code of its own would have a script go on.
+    if (kind !== 'kill' && wanted !== null && signal === null && code !== 0) return `it ended with ${code}: ${stderr}`;
+    /** It has ended by a signal that it may listen to. */
+    const bySignal = signal !== null && kind !== 'kill';
     const said = operation.saysOnOutput ? stdout + stderr : stderr;
     // By a signal, `io` closes its images in order, and says something of a write that was under way only.
     const maySayNothing = bySignal && operation.saysOnOutput === true;
-    if (code !== 0 && code !== null && said.trim() === '' && !maySayNothing) {
-      return `it failed with ${code} without a word`;
+    if (bySignal && said === '' && !maySayNothing) {
+      // The system ended it, since it had not begun: it does not listen before.
+      return isUntouched(folder) ? null : 'it ended without a word, after it had changed a file';
     }
-    if (wanted !== undefined && code !== 0 && code !== wanted) return `it ended with ${code}: ${stderr}`;
+    if (signal === null && code !== 0 && said.trim() === '') return `it failed with ${code} without a word`;
     if (bySignal && !maySayNothing && !SAID.test(stderr)) {
       return `it does not say what state the files are in: ${stderr}`;
     }
@@ -237,8 +239,13 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     // Where bitmaps could not be stored at the end, what was made first is whole.
     const isMade = async (name: string): Promise<boolean> =>
       (await stateOf(join(folder, name), operation)).content.equals(after.get(name)!.content);
-    if (made !== undefined && code !== null && code !== 0 && !(stderr.includes(LOST_BITMAPS) && (await isMade(made)))) {
-      const wrong = wrongRest(folder, made, stderr, code === wanted);
+    if (
+      made !== undefined &&
+      kind !== 'kill' &&
+      code !== 0 &&
+      !(stderr.includes(LOST_BITMAPS) && (await isMade(made)))
+    ) {
+      const wrong = wrongRest(folder, made, stderr, bySignal);
       if (wrong !== null) return wrong;
     }
     const isWhole = code === 0 || (madeFirst && bitmapsAreAfter);

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { Workshop } from '../support/cli.js';
+import { diedBy } from '../support/ended.js';
 import { leaveOut } from '../support/needs.js';
 import { requirePeer } from '../support/peers.js';
 
@@ -183,7 +184,7 @@ describe('convert to standard output', function () {
     // What is in the pipe is not waited for.
     await once(child, 'exit');
     child.stdout.resume();
-    expect((await ended)[0]).to.equal(130);
+    expect(await ended).to.deep.equal(diedBy('SIGINT'));
     expect(said).to.equal("diskwright: Cancelled. 'top.qcow2' is unchanged; the output is incomplete.\n");
   });
 

@@ -4,7 +4,6 @@ import { expect } from 'chai';
 import { EndingSignals } from '../../src/cli/ending-signals.js';
 
 describe('signals that end a program', () => {
-  const exit = process.exit;
   let codes: unknown[];
   let nowMs: number;
   let firsts: number;
@@ -14,16 +13,13 @@ describe('signals that end a program', () => {
     codes = [];
     nowMs = 5000;
     firsts = 0;
-    process.exit = ((code: unknown) => codes.push(code)) as never;
     signals = new EndingSignals(
       () => firsts++,
       () => nowMs,
+      (code) => codes.push(code),
     );
   });
-  afterEach(() => {
-    signals.stop();
-    process.exit = exit;
-  });
+  afterEach(() => signals.stop());
 
   it('are one request where they come together, as those of a terminal that is closed do', () => {
     for (const signal of ['SIGTERM', 'SIGHUP', 'SIGHUP'] as const) process.emit(signal, signal);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { screenOf, textOf } from '../../scripts/terminal-screen.mjs';
 import { Workshop } from '../support/cli.js';
+import { codeOfDeathBy } from '../support/ended.js';
 import { requirePeer } from '../support/peers.js';
 import { onTerminal, type TerminalOutcome, type TerminalStep } from '../support/terminal.js';
 
@@ -86,7 +87,7 @@ describe('diskwright io on a terminal', function () {
 
   it('ends at Ctrl-C, at the prompt', () => {
     const outcome = io(...typed('write -q -P 5 0 512\r', CTRL_C));
-    expect(outcome.code).to.equal(130);
+    expect(outcome.code).to.equal(codeOfDeathBy('SIGINT'));
     expect(seen(outcome)).to.equal('diskwright> write -q -P 5 0 512\ndiskwright>\n');
     expect(shop.ours('io', '-r', '-f', 'qcow2', '-c', 'read -q -P 5 0 512', 'disk').code).to.equal(0);
   });
@@ -121,7 +122,7 @@ describe('diskwright io on a terminal', function () {
 
   it('ends in order at SIGINT from another program', () => {
     const outcome = io({ see: '> ', signal: SIGINT });
-    expect(outcome.code).to.equal(130);
+    expect(outcome.code).to.equal(codeOfDeathBy('SIGINT'));
     expect(seen(outcome)).to.equal('diskwright>\n');
   });
 });

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import { type Outcome, Workshop } from '../support/cli.js';
+import { diedBy } from '../support/ended.js';
 
 describe('diskwright io', () => {
   let shop: Workshop;
@@ -61,8 +62,7 @@ describe('diskwright io', () => {
     process_.stdin.write('write -q -P 5 1M 512\nbreak write_aio A\naio_write -q 0 512\nwait_break A\naio_flush\n');
     for await (const chunk of process_.stdout) if (String(chunk).includes('Suspended')) break;
     process_.kill('SIGTERM');
-    const [code] = await once(process_, 'exit');
-    expect(code).to.equal(143);
+    expect(await once(process_, 'exit')).to.deep.equal(diedBy('SIGTERM'));
     expect(io('read -q -P 5 1M 512', 'read -q -P 205 0 512').code).to.equal(0);
     expect(shop.ours('check', 'disk').code).to.equal(0);
   });

@@ -1,9 +1,11 @@
 // The commands that change images: what they leave is what qemu-img leaves, or what QMP's job of that name would.
 
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from '../support/cli.js';
+import { diedBy } from '../support/ended.js';
 
 describe('command line: jobs', function () {
   this.timeout(60_000);
@@ -170,7 +172,7 @@ describe('command line: jobs', function () {
   });
 
   /** Starts a slow command, interrupts it as soon as it shows progress, and says how it ended. */
-  async function interrupted(...args: string[]): Promise<{ code: number | null; stderr: string }> {
+  async function interrupted(...args: string[]): Promise<{ end: unknown[]; stderr: string }> {
     const child = spawn(process.execPath, [await cliBundle(), ...args, '--progress=json', '-r', '512k'], {
       cwd: shop.folder,
     });
@@ -179,14 +181,13 @@ describe('command line: jobs', function () {
       stderr += data.toString();
     });
     child.stdout.once('data', () => child.kill('SIGINT'));
-    return new Promise((resolve) => child.once('close', (code) => resolve({ code, stderr })));
+    return { end: await once(child, 'close'), stderr };
   }
 
-  it('Ctrl-C ends a stream with 130, and the image reads as before', async () => {
+  it('Ctrl-C ends a stream by the signal, and the image reads as before', async () => {
     const before = content('top.qcow2');
-    const { code, stderr } = await interrupted('stream', 'top.qcow2');
-    expect({ code, stderr }).to.deep.equal({
-      code: 130,
+    expect(await interrupted('stream', 'top.qcow2')).to.deep.equal({
+      end: diedBy('SIGINT'),
       stderr:
         "diskwright: Cancelled. 'top.qcow2' reads as before and still needs its backing files. Run the same command again to continue.\n",
     });
@@ -195,10 +196,10 @@ describe('command line: jobs', function () {
     isClean('top.qcow2');
   });
 
-  it('Ctrl-C ends a commit with 130, and the overlay reads as before', async () => {
+  it('Ctrl-C ends a commit by the signal, and the overlay reads as before', async () => {
     const before = content('top.qcow2');
-    const { code, stderr } = await interrupted('commit', '-b', 'base.qcow2', 'top.qcow2');
-    expect(code).to.equal(130);
+    const { end, stderr } = await interrupted('commit', '-b', 'base.qcow2', 'top.qcow2');
+    expect(end).to.deep.equal(diedBy('SIGINT'));
     expect(stderr).to.include("'top.qcow2' reads as before");
     expect(content('top.qcow2').equals(before)).to.equal(true);
     isClean('base.qcow2');
@@ -209,9 +210,9 @@ describe('command line: jobs', function () {
     ['mirror', '--target=copy.qcow2', 'top.qcow2'],
     ['backup', '--target=copy.qcow2', 'top.qcow2'],
   ]) {
-    it(`Ctrl-C ends ${args[0]} with 130 and names the incomplete target`, async () => {
-      const { code, stderr } = await interrupted(...args);
-      expect(code).to.equal(130);
+    it(`Ctrl-C ends ${args[0]} by the signal and names the incomplete target`, async () => {
+      const { end, stderr } = await interrupted(...args);
+      expect(end).to.deep.equal(diedBy('SIGINT'));
       expect(stderr).to.include("'copy.qcow2' is incomplete: delete it or start again.");
       isClean('copy.qcow2');
     });

@@ -9,6 +9,7 @@ import type { JobView } from '../../src/cli/jobs/sample.js';
 import { jobLines, jobObjects } from '../../src/cli/jobs/show.js';
 import type { BlockJobInfo, JobInfo } from '../../src/schema/generated/types.js';
 import { type Outcome, Workshop } from '../support/cli.js';
+import { diedBy } from '../support/ended.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 
 const MiB = 1024 * 1024;
@@ -205,13 +206,13 @@ for (const [name, ours] of [
     it('follows for programs, one object a line; an interrupt ends it, and no job', async () => {
       await mirror('m', 'a', 'b');
       const child = spawn(process.execPath, [shop.bundle, 'jobs', '-m', shop.path('m'), '--follow', '--json']);
+      const ended = once(child, 'exit');
       const objects: { jobs: Json[] }[] = [];
       for await (const line of createInterface({ input: child.stdout })) {
         objects.push(JSON.parse(line) as { jobs: Json[] });
         if (objects.length === 3) child.kill('SIGINT');
       }
-      if (child.exitCode === null) await once(child, 'exit');
-      expect(child.exitCode).to.equal(130);
+      expect(await ended).to.deep.equal(diedBy('SIGINT'));
       expect(objects.every(({ jobs: [job] }) => job['id'] === 'm')).to.equal(true);
       expect(await daemon.execute('query-jobs')).to.have.lengthOf(1);
     });
@@ -287,7 +288,7 @@ describe('diskwright jobs: a monitor that does not answer', () => {
         });
         await command;
         child.kill('SIGINT');
-        expect(await once(child, 'close')).to.deep.equal([130, null]);
+        expect(await once(child, 'close')).to.deep.equal(diedBy('SIGINT'));
         expect(errors).to.equal(said);
       } finally {
         server.close();

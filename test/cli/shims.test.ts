@@ -19,6 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { VERBS } from '../../src/cli/verb-table.js';
 import { Workshop } from '../support/cli.js';
+import { diedBy } from '../support/ended.js';
 import { requirePeer } from '../support/peers.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -96,7 +97,7 @@ describe('shims', function () {
       '-f',
     ]);
     child.kill('SIGTERM');
-    expect(await once(child, 'exit')).to.deep.equal([143, null]);
+    expect(await once(child, 'exit')).to.deep.equal(diedBy('SIGTERM'));
   });
 
   it('work from a folder with any name, and where the node that made them is gone', () => {

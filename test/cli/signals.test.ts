@@ -6,6 +6,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from '../support/cli.js';
+import { diedBy } from '../support/ended.js';
 
 /** A command that runs long enough: 64 MiB at 4 MiB a second. */
 const SLOW = ['convert', '-r', '4M', '-O', 'raw', 'source', 'target'];
@@ -13,7 +14,8 @@ const SLOW = ['convert', '-r', '4M', '-O', 'raw', 'source', 'target'];
 class Running {
   readonly child: ChildProcess;
   said = '';
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** Exit code and signal. */
+  readonly ended: Promise<unknown[]>;
 
   constructor(program: string, args: readonly string[], cwd: string) {
     this.child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -22,7 +24,7 @@ class Running {
         this.said += chunk.toString();
       });
     }
-    this.ended = new Promise((resolve) => this.child.on('close', (code, signal) => resolve({ code, signal })));
+    this.ended = once(this.child, 'close');
   }
 
   get alive(): boolean {
@@ -73,11 +75,7 @@ describe('signals', () => {
     expect(lines[1]).to.match(/^ {4}\(\d+\.\d\d\/100%\)$/);
   });
 
-  for (const [signal, exitCode] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-  ] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     it(`${signal} ends a command in order: it says what state the files are in`, async () => {
       const running = await started(ours(...SLOW));
       // It is at work once it says how far it is.
@@ -86,7 +84,7 @@ describe('signals', () => {
         () => running.child.kill('SIGUSR1'),
       );
       running.child.kill(signal);
-      expect((await running.ended).code).to.equal(exitCode);
+      expect(await running.ended).to.deep.equal(diedBy(signal));
       expect(running.said).to.include("Cancelled. 'source' is unchanged; 'target' is incomplete");
     });
   }
@@ -100,7 +98,7 @@ describe('signals', () => {
       const running = ours(...words);
       while (!existsSync(shop.path('target')) && running.alive) await new Promise(setImmediate);
       running.child.kill('SIGINT');
-      expect(await running.ended, running.said).to.deep.equal({ code: 130, signal: null });
+      expect(await running.ended, running.said).to.deep.equal(diedBy('SIGINT'));
       expect(running.said).to.match(/Cancelled\. .*incomplete: delete it or start again/);
     });
   }
@@ -130,7 +128,7 @@ describe('signals', () => {
         const running = ours(...words, ...where, ...end);
         await client;
         running.child.kill('SIGINT');
-        expect(await running.ended, running.said).to.deep.equal({ code: 130, signal: null });
+        expect(await running.ended, running.said).to.deep.equal(diedBy('SIGINT'));
         expect(running.said).to.match(/^diskwright: .*[^\n]\n$/);
         expect(existsSync(shop.path('target'))).to.equal(false);
       } finally {
@@ -145,7 +143,7 @@ describe('signals', () => {
     const running = ours('io', '-c', 'write -q 0 64k', '-c', 'length', '-c', 'sleep 600000', 'target');
     await running.until(() => running.said.includes('1 MiB'));
     running.child.kill('SIGINT');
-    expect(await running.ended).to.deep.equal({ code: 130, signal: null });
+    expect(await running.ended).to.deep.equal(diedBy('SIGINT'));
     expect(shop.must('qemu-img', 'check', 'target')).to.contain('No errors');
   });
 
@@ -158,7 +156,7 @@ describe('signals', () => {
       () => running.child.kill('SIGUSR1'),
     );
     running.child.kill('SIGQUIT');
-    expect((await running.ended).signal).to.equal('SIGQUIT');
+    expect(await running.ended).to.deep.equal([null, 'SIGQUIT']);
   });
 
   it('SIGUSR1 and SIGPIPE do nothing to a server', async () => {
@@ -169,6 +167,6 @@ describe('signals', () => {
     shop.must('qemu-img', 'info', `nbd+unix:///?socket=${shop.path('socket')}`);
     expect(server.said).to.equal('');
     server.child.kill('SIGTERM');
-    expect((await server.ended).code).to.equal(0);
+    expect(await server.ended).to.deep.equal([0, null]);
   });
 });

@@ -10,7 +10,7 @@ import { later } from '../../util/settle.js';
 import { Waiters } from '../../util/waiters.js';
 import type { End } from '../end.js';
 import { jsonLine } from '../json.js';
-import { openLine, reportError, shown, standardStream, write } from '../output.js';
+import { isTerminal, openLine, reportError, shown, standardStream, write } from '../output.js';
 import type { JobSampler, JobView } from './sample.js';
 import { jobObjects, listed } from './show.js';
 
@@ -36,11 +36,7 @@ export async function follow(
   json: boolean,
   begin?: () => Promise<unknown>,
 ): Promise<number> {
-  const view: View = json
-    ? new JsonView()
-    : standardStream(1).isTTY
-      ? new TerminalView()
-      : new LineView(begin === undefined);
+  const view: View = json ? new JsonView() : isTerminal(1) ? new TerminalView() : new LineView(begin === undefined);
   const outcomes = new Outcomes();
   const ticks = new Waiters();
   /** Jobs that had not ended when they were heard of last. */

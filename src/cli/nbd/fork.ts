@@ -11,6 +11,7 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { commandLineFor } from '../command-line.js';
+import { ENDING_SIGNALS, exitCodeOf } from '../end-process.js';
 import { writeErrors } from '../output.js';
 import { ACTIVATION_FD } from './activation.js';
 
@@ -19,7 +20,6 @@ const VARIABLE = 'DISKWRIGHT_NBD_FORKED_BY';
 const STATUS_FD = ACTIVATION_FD + 1;
 const STANDARD_ERROR_FD = 2;
 const READY = 'ready\n';
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** The forked server's connection to the command. */
 export interface Forked {
@@ -60,11 +60,11 @@ export async function forkServer({ verbose, activated }: { verbose: boolean; act
     env,
   });
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-  for (const signal of SIGNALS) process.on(signal, forward);
+  for (const signal of ENDING_SIGNALS) process.on(signal, forward);
   try {
     return await outcome(child);
   } finally {
-    for (const signal of SIGNALS) process.off(signal, forward);
+    for (const signal of ENDING_SIGNALS) process.off(signal, forward);
     child.unref();
   }
 }
@@ -90,8 +90,8 @@ function outcome(child: ChildProcess): Promise<number> {
     });
     status.on('end', closed);
     child.on('error', reject);
-    child.on('exit', (exitCode) => {
-      code = exitCode ?? 1;
+    child.on('exit', (exitCode, signal) => {
+      code = exitCode ?? exitCodeOf(signal);
       if (open === 0 && statusText !== READY) resolve(code);
     });
   });

@@ -5,7 +5,7 @@ import { peerText } from '../../host/net-address.js';
 import { detach } from '../../util/best-effort.js';
 import { type Served, type ServeRequest, serveDevice } from '../../workspace/serve.js';
 import { End } from '../end.js';
-import { PROGRAM, program, standardStream, writeMessage } from '../output.js';
+import { isTerminal, PROGRAM, program, writeMessage } from '../output.js';
 import { type Session, withSession } from '../session.js';
 import type { Forked } from './fork.js';
 import { openServedImage } from './image.js';
@@ -27,7 +27,7 @@ export async function serve(plan: ServePlan, forked: Forked | null): Promise<num
 
 async function serveUntil(session: Session, plan: ServePlan, forked: Forked | null, end: End): Promise<void> {
   // A person who waits at a terminal is told; in qemu-nbd's place, and in the background, who asked for it.
-  const tells = plan.verbose || (forked === null && program() === PROGRAM && standardStream(2).isTTY);
+  const tells = plan.verbose || (forked === null && program() === PROGRAM && isTerminal(2));
   const say = (text: string): void => {
     if (tells) writeMessage(`${program()}: ${text}`);
   };

@@ -2,7 +2,17 @@
 
 import { toBlockError } from '../../util/errors.js';
 import { amendImage } from '../../workspace/amend.js';
-import { cacheOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, targetCache } from '../arguments.js';
+import {
+  BY_SIGNAL,
+  cacheOption,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  oneImage,
+  QUIET,
+  targetCache,
+} from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import { amendHelp, asksForOptionHelp, parseAmendOptions } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
@@ -40,7 +50,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    the image is amended\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    the image is amended\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
       'The image reads as before, and some of the options may be changed. Space may be lost. A key slot that --force overwrites may open with neither password ' +

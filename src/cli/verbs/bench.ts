@@ -7,6 +7,7 @@ import { wordsOfErrno } from '../../util/system-words.js';
 import { type BenchPlan, benchNode } from '../../workspace/bench.js';
 import {
   AIO_ENGINES,
+  BY_SIGNAL,
   CACHE_MODES,
   type CacheMode,
   FORCE_SHARE,
@@ -77,7 +78,7 @@ export const verb: Verb = {
     { key: 'quiet', short: 'q', help: 'Accepted as in qemu-img, and without effect.' },
     HELP,
   ],
-  notes: [['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)']],
+  notes: [['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`]],
   examples: [
     ['diskwright bench -f qcow2 disk.qcow2', '75000 reads of 4 KiB, 64 at a time'],
     ['diskwright bench -c 1000 -d 8 -s 1M -t none -f qcow2 disk.qcow2', 'large reads, past the page cache'],

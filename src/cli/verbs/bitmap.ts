@@ -6,7 +6,7 @@ import { holdTarget } from '../../block/hold.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { toBlockError } from '../../util/errors.js';
 import { type BitmapChange, changeBitmap } from '../../workspace/bitmap.js';
-import { FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
+import { BY_SIGNAL, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, writeMessage } from '../output.js';
@@ -61,7 +61,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
       'What the actions before the failed one have changed is stored. Where the file cannot be written, or the power goes, the bitmap is as before or as after, or ' +

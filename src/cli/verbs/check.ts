@@ -8,6 +8,7 @@ import { toBlockError } from '../../util/errors.js';
 import { checkImage, fixedBy, repairImage } from '../../workspace/check.js';
 import type { ImageOpener } from '../../workspace/open.js';
 import {
+  BY_SIGNAL,
   cacheMode,
   checkedOption,
   FORCE_SHARE,
@@ -85,7 +86,7 @@ export const verb: Verb = {
         '2   the image is corrupt',
         '3   the image has leaked clusters, but is not corrupt',
         '63  the format has no checks (raw)',
-        '130 interrupted (143: by SIGTERM, 129: by SIGHUP)',
+        BY_SIGNAL.replace('  ', ' '),
       ].join('\n'),
     ],
   ],

@@ -3,7 +3,17 @@
 import type { CompareOptions, CompareResult } from '../../block/compare.js';
 import { toBlockError } from '../../util/errors.js';
 import { type ComparedImage, type CompareWatch, compareImages } from '../../workspace/compare.js';
-import { cacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, SOURCE_CACHE } from '../arguments.js';
+import {
+  BY_SIGNAL,
+  cacheMode,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  QUIET,
+  SOURCE_CACHE,
+} from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import {
@@ -52,7 +62,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0    the images are identical\n1    they differ, or the options are wrong\n2    an image could not be opened\n4    data or metadata could not be read\n130  interrupted',
+      `0    the images are identical\n1    they differ, or the options are wrong\n2    an image could not be opened\n4    data or metadata could not be read\n${BY_SIGNAL}`,
     ],
   ],
   examples: [

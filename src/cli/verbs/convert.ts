@@ -12,6 +12,7 @@ import { bitmapsToCopy, storedBitmaps } from '../../workspace/bitmap-copy.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
 import { joinImages } from '../../workspace/joined.js';
 import {
+  BY_SIGNAL,
   type CacheMode,
   cacheMode,
   cacheOption,
@@ -168,7 +169,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`],
     ['After Ctrl-C or a failure', 'The source is unchanged. The target is incomplete: delete it or start again.'],
   ],
   examples: [

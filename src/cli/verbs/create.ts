@@ -5,7 +5,7 @@ import { checkProtocolOf } from '../../block/filename.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
-import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
+import { BY_SIGNAL, HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import {
   asksForOptionHelp,
@@ -60,7 +60,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    the image was created\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    the image was created\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
       'After a failure, a file that was not there before is removed. After Ctrl-C it stays, and is incomplete. A file that was there before may have lost its content.',

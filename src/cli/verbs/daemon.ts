@@ -20,7 +20,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0    done: quit, or a signal has ended the daemon\n1    failed\n130  another signal has ended the daemon at once',
+      '0    done: quit, or a signal has ended the daemon\n1    failed\n130  another signal has ended the daemon at once (143: the first one was SIGTERM, 129: SIGHUP)',
     ],
   ],
   examples: [

@@ -2,7 +2,7 @@
 
 import { toBlockError } from '../../util/errors.js';
 import { copyBlocks } from '../../workspace/dd.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitValue, OBJECT } from '../arguments.js';
+import { BY_SIGNAL, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitValue, OBJECT } from '../arguments.js';
 import { creatableDriver, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-options.js';
 import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
@@ -37,7 +37,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`],
     ['After Ctrl-C or a failure', 'INPUT is unchanged. OUTPUT is incomplete: delete it or start again.'],
   ],
   examples: [

@@ -1,6 +1,6 @@
 // `diskwright io`: single requests to an image, typed or in a script. It also runs where the program is called by the name qemu-io (through a link).
 
-import { AIO_ENGINES, HELP, OBJECT } from '../arguments.js';
+import { AIO_ENGINES, BY_SIGNAL, HELP, OBJECT } from '../arguments.js';
 import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
 import { allIsClosed } from '../leave.js';
 import { PROGRAM, program, write } from '../output.js';
@@ -90,9 +90,7 @@ export const verb: Verb = {
   ],
   words: PLAIN_WORDS,
   peer: 'qemu-io',
-  notes: [
-    ['Exit codes', '0    all commands have succeeded\n1    one has failed\n130  Ctrl-C (129: SIGHUP, 143: SIGTERM)'],
-  ],
+  notes: [['Exit codes', `0    all commands have succeeded\n1    one has failed\n${BY_SIGNAL}`]],
   examples: [
     ['diskwright io -r -f qcow2 -c map -c length disk.qcow2', 'what the image itself has allocated, and its size'],
     ['diskwright io -s -f qcow2 disk.qcow2', 'commands are typed, or come from a pipe; what they write is thrown away'],

@@ -1,6 +1,7 @@
 // `diskwright jobs`: lists and steers the jobs of a process with a QMP monitor: `diskwright daemon`, `diskwright nbd --monitor`, or QEMU's programs.
 
 import type { Client } from '../../qmp/client/client.js';
+import { BY_SIGNAL } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import { End } from '../end.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
@@ -9,7 +10,7 @@ import { JobSampler } from '../jobs/sample.js';
 import { jobObjects, listed } from '../jobs/show.js';
 import { type JobOrder, jobOrder } from '../jobs/verbs.js';
 import { prettyJson } from '../json.js';
-import { standardStream, write } from '../output.js';
+import { isTerminal, standardStream, write } from '../output.js';
 import { withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -58,7 +59,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0    done; with --follow: all jobs have ended well\n1    failed; with --follow also: a job failed, was cancelled or got lost\n130  --follow was interrupted; the jobs go on',
+      `0    done; with --follow: all jobs have ended well\n1    failed; with --follow also: a job failed, was cancelled or got lost\n${BY_SIGNAL}; the jobs go on`,
     ],
   ],
   examples: [
@@ -120,7 +121,7 @@ async function list(client: Client, json: boolean): Promise<number> {
     jobs = await sampler.sample();
   }
   if (json) write(`${prettyJson(jobObjects(jobs))}\n`);
-  else for (const line of listed(jobs, standardStream(1).isTTY ? standardStream(1).columns : 0)) write(`${line}\n`);
+  else for (const line of listed(jobs, isTerminal(1) ? standardStream(1).columns : 0)) write(`${line}\n`);
   return 0;
 }
 

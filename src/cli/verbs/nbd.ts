@@ -27,7 +27,7 @@ export const verb: Verb = {
     ],
     [
       'Exit codes',
-      '0    done: the last client has disconnected, or a signal has ended the server\n1    failed\n130  another signal has ended the server at once',
+      '0    done: the last client has disconnected, or a signal has ended the server\n1    failed\n130  another signal has ended the server at once (143: the first one was SIGTERM, 129: SIGHUP)',
     ],
   ],
   examples: [

@@ -6,6 +6,7 @@ import { BlockError, toBlockError } from '../../util/errors.js';
 import type { ImageOpener } from '../../workspace/open.js';
 import { type BackingName, openNewBacking, rebaseImage, renameBacking } from '../../workspace/rebase.js';
 import {
+  BY_SIGNAL,
   cacheMode,
   cacheOption,
   FORCE_SHARE,
@@ -70,7 +71,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
       'FILENAME has its old content and its old backing file. It may have become larger. Run the same command again to continue. With -u, it names its old backing file or the new one.',

@@ -4,7 +4,7 @@ import type { PreallocMode } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { MAX_BYTES, sizeOfOption } from '../../util/size.js';
 import { resizeNode } from '../../workspace/resize.js';
-import { checkedOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
+import { BY_SIGNAL, checkedOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportWarning, shown, write } from '../output.js';
@@ -34,7 +34,7 @@ export const verb: Verb = {
   ],
   lastIsOperand: true,
   notes: [
-    ['Exit codes', '0    the image has the new size\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    the image has the new size\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
       'The image has its old size or its new one, and what is in both reads as before. Bitmaps that are stored in it may be marked as in use, and can only be removed then. Space may be lost: "diskwright check -r leaks" gives it back.',

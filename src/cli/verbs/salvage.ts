@@ -6,6 +6,7 @@ import { toBlockError } from '../../util/errors.js';
 import { formatSize } from '../../util/size.js';
 import { type SalvageStage, salvageImage } from '../../workspace/salvage.js';
 import {
+  BY_SIGNAL,
   cacheMode,
   cacheOption,
   FORCE_SHARE,
@@ -121,7 +122,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0    everything was read\n1    failed: OUTPUT_FILENAME is incomplete, or was not made\n2    something is lost or doubtful, or had to be assumed\n130  interrupted',
+      `0    everything was read\n1    failed: OUTPUT_FILENAME is incomplete, or was not made\n2    something is lost or doubtful, or had to be assumed\n${BY_SIGNAL}`,
     ],
   ],
   examples: [

@@ -6,7 +6,7 @@ import type { BlockNode } from '../../block/node/node.js';
 import { applyInternalSnapshot, createInternalSnapshot, deleteInternalSnapshot } from '../../block/snapshot-changes.js';
 import { type BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
-import { FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, someImages } from '../arguments.js';
+import { BY_SIGNAL, FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, someImages } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, write } from '../output.js';
@@ -57,7 +57,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
+    ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
       'The image is as it was, or as it was to be: the change is one write of one sector. With -a, bitmaps that are stored in it may be marked as in use, and can only be removed then.',

@@ -124,7 +124,7 @@ export interface Native {
   keepAlive(fd: number): number;
   closeSocket(fd: number): number;
   /** Ends the process at once. */
-  leave(code: number): void;
+  leave(code: number): never;
   /** Slabs of this process that are mapped now. */
   mappedSlabs(): number;
   /** See `INTERFACE_VERSION`. */
