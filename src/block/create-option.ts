@@ -11,6 +11,8 @@ export interface CreateOption {
   isInt?: true;
   /** The value is the name of a file, the member what opens that. */
   isFile?: true;
+  /** The option of which it is an older form: they cannot come together. */
+  aliasOf?: string;
   /** Values that are called otherwise there; of a switch, those that say something at all. */
   values?: Readonly<Record<string, string>>;
 }

@@ -1,19 +1,19 @@
 // Making images: the file first, then the format in it.
 
 import { dirname } from 'node:path';
-import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { nearestWord } from '../util/nearest.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
-import { idOfFile, referrerToBe, refuseItself } from './backing-name.js';
+import { referrerToBe, refuseItself } from './backing-name.js';
 import { backingOf, fileOf } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
-import { fileId, refuseUsed, refuseUsedNode, statOrNull } from './identity.js';
+import { refuseUsed, refuseUsedNode, statOrNull } from './identity.js';
+import { type ImagePart, type NewPart, partsOf, refusePartsIn, refuseSameFiles } from './image-parts.js';
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
@@ -45,13 +45,23 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
   }
   const file = 'file' in options ? options.file : undefined;
   await withNewNode(graph, file, (image) =>
-    withNewNode(graph, partOf(options)?.ref, async (part) => {
-      const [own, its] = await Promise.all(
-        [image, part].map(async (link) => (link === null ? null : fileId(link.node))),
-      );
-      if (own !== null && own === its) throw partInImage(options, image!.filename);
-      await definition.create!({ graph, options, file: image, part });
+    withNewParts(graph, partsOf(options), async (parts) => {
+      await refuseSameFiles(image, parts);
+      const links = new Map(parts.map(({ name, link }) => [name, link]));
+      await definition.create!({ graph, options, file: image, parts: links });
     }),
+  );
+}
+
+/** Runs `action` with a link for writing to each of these. */
+async function withNewParts<T>(
+  graph: Graph,
+  [part, ...others]: readonly ImagePart[],
+  action: (parts: readonly NewPart[]) => Promise<T>,
+): Promise<T> {
+  if (part === undefined) return action([]);
+  return withNewNode(graph, part.ref, (link) =>
+    withNewParts(graph, others, (rest) => action([{ ...part, link: link! }, ...rest])),
   );
 }
 
@@ -69,25 +79,6 @@ async function withNewNode<T>(
   } finally {
     await graph.release(node);
   }
-}
-
-/** Members of the options that name another node that an image is made of, beside `file`, and what messages call it. */
-const PARTS: Readonly<Record<string, string>> = { 'data-file': 'data file', header: 'header' };
-
-/** The other node of an image that is to be made; null where it lies in one. */
-function partOf(options: object): { what: string; ref: BlockdevRef } | null {
-  for (const [name, what] of Object.entries(PARTS)) {
-    const ref = (options as Record<string, BlockdevRef | undefined>)[name];
-    if (ref !== undefined) return { what, ref };
-  }
-  return null;
-}
-
-function partInImage(options: object, filename: string): BlockError {
-  return new BlockError('invalid-argument', `The ${partOf(options)!.what} of an image cannot be the image itself`, {
-    path: filename,
-    operation: 'create',
-  });
 }
 
 /**
@@ -113,6 +104,13 @@ export function refuseFormat(options: object): void {
   const given = Object.keys(options).find((name) => nearestWord(name, ['format', 'driver']) === 'format');
   if (given === undefined) return;
   throw new BlockError('unknown-option', `Parameter '${given}' is unexpected (did you mean 'driver'?)`);
+}
+
+/** Cluster size that the options ask for, bytes; 0: it is left to the driver. */
+export function clusterBytesWanted(options: ImageCreateOptions): number {
+  const { clusterMember } = findDriver(options.driver);
+  if (clusterMember === undefined) return 0;
+  return Number((options as Readonly<Record<string, unknown>>)[clusterMember] ?? 0);
 }
 
 /** Refuses a driver whose images have no compressed clusters; null: none that makes images. Throws `invalid-argument`. */
@@ -182,7 +180,7 @@ export async function createImage(
   }
   const target = parseProtocolName(filename);
   const path = 'filename' in target ? target.filename : filename;
-  const options = checkCreateOptions(wanted, path, graph);
+  const options = withParts(checkCreateOptions(wanted, path, graph), path);
   const backing = 'backing-file' in options ? options['backing-file'] : undefined;
   if (backing !== undefined) await refuseItself(graph.host, filename, backing);
   const { takesImages, create } = findDriver(target.driver);
@@ -198,21 +196,20 @@ export async function createImage(
     ({ kind }) => kind,
     (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'unknown'),
   );
-  const part = partOf(options)?.ref;
-  const partPath = typeof part === 'object' && 'filename' in part ? part.filename : null;
-  if (partPath !== null) {
-    await refusePartIn(graph.host, options, partPath, path, backing && resolveBackingName(path, backing));
-    await checkReplaceable(graph, partPath);
-  }
+  const partFiles = partsOf(options).flatMap(({ what, ref }) =>
+    typeof ref === 'object' && 'filename' in ref ? [{ what, path: ref.filename }] : [],
+  );
+  await refusePartsIn(graph.host, partFiles, path, backing && resolveBackingName(path, backing));
+  for (const part of partFiles) await checkReplaceable(graph, part.path);
   const { name: driver, create: makeFile } = defaultDriver(found === 'block' ? 'device' : 'path');
   if (makeFile !== undefined) {
     await createNode(graph, validate('BlockdevCreateOptions', { ...fileOptions, driver, filename: path, size: 0 }));
   }
   let newFile: NewFile | null = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
   try {
-    if (partPath !== null) {
-      const made = await makePartFile(graph, partPath, fileOptions);
-      if (made !== null) newFile = newFile === null ? made : { ...newFile, part: made };
+    for (const part of partFiles) {
+      const made = await makePartFile(graph, part.path, fileOptions);
+      if (made !== null) newFile = newFile === null ? made : { ...newFile, parts: [...(newFile.parts ?? []), made] };
     }
     const file = { ...target, driver, discard: 'unmap' };
     const whole = validate('BlockdevCreateOptions', { ...options, file });
@@ -228,32 +225,18 @@ function openWithOf(options: BlockdevCreateOptions): Readonly<Record<string, unk
   return findDriver(options.driver).openWith?.(options) ?? {};
 }
 
-/** Makes the file for the other part of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */
+/** With the parts that an image at `path` has, and the options leave out. */
+function withParts(options: ImageCreateOptions, path: string): ImageCreateOptions {
+  return { ...options, ...findDriver(options.driver).partsAt?.(options as BlockdevCreateOptions, path) };
+}
+
+/** Makes the file for a part of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */
 async function makePartFile(graph: Graph, path: string, options: NewFileOptions): Promise<NewFile | null> {
   const before = await statOrNull(graph.host, path);
   const { name: driver, create } = defaultDriver(before?.kind === 'block' ? 'device' : 'path');
   if (create === undefined) return null;
   await createNode(graph, validate('BlockdevCreateOptions', { ...options, driver, filename: path, size: 0 }));
   return before === null ? { path, id: (await graph.host.stat(path)).id } : null;
-}
-
-/** Refuses a part that is the image, or its backing file. */
-async function refusePartIn(
-  host: Host,
-  options: object,
-  partPath: string,
-  path: string,
-  backing: string | undefined,
-): Promise<void> {
-  if (host.absolute(partPath) === host.absolute(path)) throw partInImage(options, path);
-  const [own, its] = await Promise.all([statOrNull(host, path), statOrNull(host, partPath)]);
-  if (its === null) return;
-  if (own?.id === its.id) throw partInImage(options, path);
-  if (backing === undefined || (await idOfFile(host, backing)) !== its.id) return;
-  throw new BlockError('invalid-argument', `The ${partOf(options)!.what} of an image cannot be its backing file`, {
-    path,
-    operation: 'create',
-  });
 }
 
 /**

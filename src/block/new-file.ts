@@ -9,8 +9,8 @@ export interface NewFile {
   path: string;
   /** Device and inode, as `FileInfo.id`. */
   id: string;
-  /** The file with the other part of the image (its content, or its header), where that was made, too. */
-  part?: NewFile;
+  /** The files with other parts of the image (its content, say, or its header) that were made, too. */
+  parts?: readonly NewFile[];
 }
 
 /**
@@ -25,8 +25,8 @@ export async function undoCreation(host: Host, file: NewFile | null, error: unkn
 }
 
 /** The same where no other process can have used the file. */
-export async function removeNewFile(host: Host, { path, id, part }: NewFile): Promise<void> {
-  if (part !== undefined) await removeNewFile(host, part);
+export async function removeNewFile(host: Host, { path, id, parts = [] }: NewFile): Promise<void> {
+  for (const part of parts) await removeNewFile(host, part);
   try {
     if ((await host.stat(path)).id === id) await host.unlink(path);
   } catch (error) {

@@ -1,6 +1,7 @@
 // The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
 
 import type {
+  BlockdevAmendOptions,
   BlockdevCreateOptions,
   BlockdevDriver,
   BlockdevOptions,
@@ -85,8 +86,8 @@ export interface CreateRequest<D extends BlockdevDriver = BlockdevDriver> {
   options: Extract<BlockdevCreateOptions, { driver: D }>;
   /** The link to the node that the image goes to, for writing and resizing; null for protocols, and where the options leave it out. */
   file: Child | null;
-  /** The same to the node of the other part of an image that has two: its content (`data-file`), or its `header`; null where the options name none. */
-  part: Child | null;
+  /** The same to the nodes of its other parts that the options name (`DriverDefinition.parts`): by the name of the member, `extents.0` in a list. */
+  parts: ReadonlyMap<string, Child>;
 }
 
 /** How file names stand for a node of a protocol. */
@@ -166,6 +167,11 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly storageOptions?: readonly CreateOption[];
   /** What an image is amended with at a shell (`Abilities.amend`, `Abilities.keySlots`), in qemu-img's order. */
   readonly amendOptions?: readonly CreateOption[];
+  /**
+   * Of the options of `x-blockdev-amend`, those that change its key slots (`Abilities.keySlots`); undefined where they change nothing. Left out: its nodes take no
+   * such options.
+   */
+  slotChange?(options: Extract<BlockdevAmendOptions, { driver: D }>): object | undefined;
   /** Its images can hold compressed clusters. */
   readonly compresses?: boolean;
   /** An image that is made with these options can store dirty bitmaps. Left out: none can. */
@@ -181,6 +187,10 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
    * format. Must not trust a byte. Left out: never probed.
    */
   probe?(head: Uint8Array, filename: string): number;
+  /** Members of the options of `create` that name other nodes which an image is made of, beside `file`, or a list of such nodes; and what messages call one: `data file`. */
+  readonly parts?: Readonly<Record<string, string>>;
+  /** The members of `parts` that the options of an image at `path` leave out: files beside it, say. Default: none. */
+  partsAt?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string): object;
   /** Those of its own options that a node takes while it is open: see `BlockNode.prepareReopen`. Default: none. */
   readonly changeable?: readonly string[];
   /** Completes options that were written in short, by what `file` says. Default: they are as they were given. Rejects as a read of it. */
@@ -199,6 +209,10 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   measure?(request: MeasureRequest<D>): Promise<BlockMeasureInfo>;
   /** The options that an image which was made with these needs to be opened: where its password is. Default: none. */
   openWith?(options: Extract<BlockdevCreateOptions, { driver: D }>): Readonly<Record<string, unknown>>;
+  /** An image is its file, and nothing else: `create` only gives the file its size, and `blockdev-create` has nothing to make. */
+  readonly bare?: boolean;
+  /** The member of the options of `create` that says the size of a cluster, in bytes, where one does. */
+  readonly clusterMember?: string;
   /** Makes an image. Left out: cannot. */
   create?(request: CreateRequest<D>): Promise<void>;
 }

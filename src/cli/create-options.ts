@@ -221,13 +221,13 @@ export function formattingLine(filename: string, format: string, values: CreateV
 
 /** The create options for the driver; `values` must have `size`. Throws `invalid-argument` with QMP's message. */
 export function imageCreateOptions(format: string, values: CreateValues): ImageCreateOptions {
-  if (values.has('encryption') && values.has('encrypt.format')) {
-    const message = "'encrypt.format' and its alias 'encryption' can't be used at the same time";
-    throw new BlockError('invalid-argument', message);
-  }
   const options: Record<string, unknown> = { driver: format };
   for (const option of createOptionsOf(format).options) {
-    const value = values.get(option.name);
+    const { name, aliasOf } = option;
+    const value = values.get(name);
+    if (aliasOf !== undefined && value !== undefined && values.has(aliasOf)) {
+      throw new BlockError('invalid-argument', `'${aliasOf}' and its alias '${name}' can't be used at the same time`);
+    }
     if (value !== undefined && option.member !== null) put(options, option.member, memberValue(option, value));
   }
   // The schema requires `file`; whoever creates the image adds it.

@@ -2,7 +2,7 @@
 
 import { backingOf } from '../block/chain.js';
 import type { BlockNode } from '../block/node/node.js';
-import { hasBackingFiles } from '../block/registry.js';
+import { hasBackingFiles, knownDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 import { ownContent, wholeContent } from '../jobs/copy-plan.js';
 import { dataAhead } from '../jobs/data-ahead.js';
@@ -100,6 +100,13 @@ export function targetOf(options: ParsedOptions): Target {
     values,
     cache,
   };
+}
+
+/** Cluster size of a target that is to be created, in bytes; 0: not known yet, as for an existing target. */
+export function clusterBytesOf({ existing, format, values }: Target): number {
+  const member = existing || format === undefined ? undefined : knownDriver(format)?.clusterMember;
+  const option = member === undefined ? undefined : optionOfMember(format!, member);
+  return option === undefined ? 0 : Number(values.get(option) ?? 0);
 }
 
 /** Throws `UsageError` for an option that the job itself determines, by what the source is and by `--sync`. */

@@ -2,8 +2,9 @@
 
 import { withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
+import { findDriver } from '../block/registry.js';
 import { PERM_ALL } from '../block/types.js';
-import type { BlockdevAmendOptions } from '../schema/generated/types.js';
+import type { BlockdevAmendOptions, QCryptoBlockAmendOptionsLUKS } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import type { JobContext, JobDriver } from './driver.js';
 import type { Job } from './job.js';
@@ -29,17 +30,16 @@ class AmendDriver implements JobDriver {
 }
 
 /** Makes the change, if the options have one. Rejects with `invalid-argument`, and as `Abilities.keySlots`. */
-async function amend(node: BlockNode, options: BlockdevAmendOptions, force: boolean): Promise<void> {
+async function amend(node: BlockNode, change: object | undefined, force: boolean): Promise<void> {
+  if (change === undefined) return;
   const refuse = (message: string): BlockError =>
     BlockError.at(node.filename, 'invalid-argument', message, { operation: 'amend' });
-  const change = options.driver === 'qcow2' ? options.encrypt : options;
-  if (change === undefined) return;
   const { keySlots, details } = node.abilities;
   if (details?.().encrypted !== true) throw refuse("image is not encrypted, can't amend");
   if (keySlots === undefined || !('state' in change)) {
-    throw refuse("Amend can't be used to change the qcow2 encryption format");
+    throw refuse(`Amend can't be used to change the ${node.driver} encryption format`);
   }
-  await keySlots({ options: change, force });
+  await keySlots({ options: change as QCryptoBlockAmendOptionsLUKS, force });
 }
 
 /**
@@ -56,14 +56,15 @@ export function startAmend(
   if (options.driver !== node.driver) {
     throw new BlockError('invalid-argument', "x-blockdev-amend doesn't support changing the block driver");
   }
-  if (node.driver !== 'luks' && node.driver !== 'qcow2') {
+  const { slotChange } = findDriver(options.driver);
+  if (slotChange === undefined) {
     throw new BlockError('unsupported', 'Driver does not support x-blockdev-amend');
   }
   if (node.readOnly) {
     throw BlockError.at(node.filename, 'read-only', `node '${node.nodeName}' is read-only`, { operation: 'amend' });
   }
   const use = { user: { userName: `job '${id}'` }, role: 'root', perm: 0, shared: PERM_ALL } as const;
-  const driver = new AmendDriver(() => withLink(node, use, () => amend(node, options, force)));
+  const driver = new AmendDriver(() => withLink(node, use, () => amend(node, slotChange(options), force)));
   const job = manager.create({ driver, id, autoDismiss: false });
   job.start();
   return job;

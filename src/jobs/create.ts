@@ -67,11 +67,11 @@ function cannotResize(errno: string, cause?: BlockError): BlockError {
 
 /**
  * Starts to create an image as `createNode` does; a file that a node or another process uses is left as it is. Throws `unsupported` for a driver
- * that makes none (`raw`, too: its image is its file), `invalid-argument` for a bad id, `exists`.
+ * that makes none (a bare one, too: its image is its file), `invalid-argument` for a bad id, `exists`.
  */
 export function startCreate({ graph, manager }: JobEnvironment, id: string, options: BlockdevCreateOptions): Job {
-  const { kind, create } = findDriver(options.driver);
-  if (create === undefined || (kind === 'format' && options.driver === 'raw')) {
+  const { bare, create } = findDriver(options.driver);
+  if (create === undefined || bare) {
     throw new BlockError('unsupported', 'Driver does not support blockdev-create');
   }
   const job = manager.create({ driver: new CreateDriver(graph, options), id, autoDismiss: false });

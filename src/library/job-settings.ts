@@ -1,6 +1,6 @@
 // What the calls that start jobs take, as shapes, and the same in QAPI's words, which the jobs have their arguments in.
 
-import type { ImageCreateOptions } from '../block/create.js';
+import { clusterBytesWanted, type ImageCreateOptions } from '../block/create.js';
 import type { BackupArguments } from '../jobs/backup.js';
 import type { MirrorArguments } from '../jobs/mirror.js';
 import { qapi } from '../schema/qapi-shape.js';
@@ -196,14 +196,14 @@ function targetOf(
   if (format !== undefined) {
     throw new BlockError('invalid-argument', `Parameter '${path}.format' is that of an existing target`);
   }
-  const options = newImage(create, name, formatOfTarget) as ImageCreateOptions & { 'cluster-size'?: number };
+  const options = newImage(create, name, formatOfTarget) as ImageCreateOptions;
   return {
     target: {
       image: name,
       format: options.driver,
       create: (members) => ({ ...options, ...members }) as ImageCreateOptions,
     },
-    clusterBytes: options['cluster-size'] ?? 0,
+    clusterBytes: clusterBytesWanted(options),
   };
 }
 

@@ -6,11 +6,11 @@ import { choiceOption, limitOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import {
+  clusterBytesOf,
   IMAGE_IN_USE,
   runTargetJob,
   TARGET_AFTER_FAILURE,
   TARGET_OPTIONS,
-  type Target,
   targetOf,
   targetOptionHelp,
 } from '../job-target.js';
@@ -113,11 +113,6 @@ async function run(options: ParsedOptions): Promise<number> {
       return job;
     },
   );
-}
-
-/** Cluster size of a target that is to be created, in bytes; 0: not known yet, as for an existing target. */
-function clusterBytesOf({ existing, values }: Target): number {
-  return existing ? 0 : Number(values.get('cluster_size') ?? 0);
 }
 
 function countOption(options: ParsedOptions, key: string): number | undefined {

@@ -30,7 +30,13 @@ export function addSchema(): () => void {
   types.BlockdevCreateOptions.branches['tiny'] = 'BlockdevCreateOptionsTiny';
   types['BlockdevCreateOptionsTiny'] = {
     kind: 'struct',
-    members: { file: { type: 'BlockdevRef' }, size: { type: 'size' }, flavour: { type: 'str', optional: true } },
+    members: {
+      file: { type: 'BlockdevRef' },
+      extents: { type: ['BlockdevRef'], optional: true },
+      size: { type: 'size' },
+      flavour: { type: 'str', optional: true },
+      apart: { type: 'bool', optional: true },
+    },
   };
   return () => {
     [types.BlockdevDriver.values, types.BlockdevOptions.branches, types.BlockdevCreateOptions.branches] = before;

@@ -1,45 +1,20 @@
 // Adding a driver touches its folder, its schema and one line: two drivers that nothing in `src/` knows of, on the command line and in
 // the library.
 
-import fs, { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { registerDriver } from '../../../src/block/registry.js';
-import { main } from '../../../src/cli/main.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { Workspace } from '../../../src/index.js';
 import { pattern } from '../support.js';
+import { run } from './command.js';
 import { invertDriver, teeDriver } from './invert.js';
 import { addSchema } from './schema.js';
 import { tinyDriver } from './tiny.js';
 
 const SIZE = 1 << 20;
-
-/** Runs a command line in this process. */
-async function run(...args: string[]): Promise<{ code: number; output: string }> {
-  const { writeSync } = fs;
-  const isTTY = Object.getOwnPropertyDescriptor(process.stdout, 'isTTY');
-  const takeOver = (write: typeof writeSync, tty: PropertyDescriptor | undefined): void => {
-    fs.writeSync = write;
-    syncBuiltinESMExports();
-    if (tty === undefined) Reflect.deleteProperty(process.stdout, 'isTTY');
-    else Object.defineProperty(process.stdout, 'isTTY', tty);
-  };
-  let output = '';
-  const take = (fd: number, bytes: Uint8Array, at = 0): number => {
-    if (fd !== 1) return writeSync(fd, bytes, at);
-    output += Buffer.from(bytes.subarray(at));
-    return bytes.length - at;
-  };
-  takeOver(take as typeof writeSync, { value: false, configurable: true });
-  try {
-    return { code: await main(args), output };
-  } finally {
-    takeOver(writeSync, isTTY);
-  }
-}
 
 describe('throw-away drivers', () => {
   let folder = '';
@@ -63,6 +38,7 @@ describe('throw-away drivers', () => {
     expect(made).to.deep.equal({
       code: 0,
       output: `Formatting '${at('made')}', fmt=tiny size=1048576 flavour=sweet\n`,
+      errors: '',
     });
     expect(readFileSync(at('made')).subarray(0, 19).toString()).to.equal('TINY\n1048576\nsweet\n');
   });

@@ -14,7 +14,7 @@ import type { CreateRequest } from '../../../block/registry.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
-import { makeVolume, roomFor } from './volume.js';
+import { HEADER, makeVolume, roomFor } from './volume.js';
 
 /** The options of `makeVolume` at a shell; `prefix` of their names, and of the members that they become; `keyHelp`: what the secret is for. */
 export function encryptionOptions(prefix: string, keyHelp: string): CreateOptions['options'] {
@@ -118,23 +118,24 @@ export async function withPassword<T>(
   }
 }
 
-/** Makes a LUKS image in `file`, in `part` (its header), or in both. Rejects as `checkLuksCreate`, with `no-space`, `io`. */
-export async function createLuks({ graph, options, file, part }: CreateRequest<'luks'>): Promise<void> {
-  const place = part ?? file;
+/** Makes a LUKS image in `file`, in the part that is its header, or in both. Rejects as `checkLuksCreate`, with `no-space`, `io`. */
+export async function createLuks({ graph, options, file, parts }: CreateRequest<'luks'>): Promise<void> {
+  const header = parts.get(HEADER) ?? null;
+  const place = header ?? file;
   if (place === null) throw missingChild('file');
   const path = place.filename;
   checkLuksCreate(options, path);
   const { preallocation = 'off' } = options;
   if (file === null && preallocation !== 'off') throw missingChild('file');
-  const isDetached = part !== null || options['detached-header'] === true;
+  const isDetached = header !== null || options['detached-header'] === true;
   const volume = await withPassword(graph, options['key-secret'], 'key-secret', path, (password) =>
     makeVolume(graph.host.ciphers, options, password, path, isDetached),
   );
   const disk = roundUp(options.size, SECTOR_BYTES);
-  for (const link of [file, part]) {
+  for (const link of [file, header]) {
     if (link !== null && fileOf(link.node) === null && !link.node.fixedSize) await link.truncate(0);
   }
-  if (part !== null && file !== null) {
+  if (header !== null && file !== null) {
     await makeRoom(file, disk, 0, { preallocation });
     await file.flush();
   }

@@ -13,10 +13,10 @@ import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { keySlotOptions } from './amend.js';
 import { checkLuksCreate, checkPassword, createLuks, LUKS_CREATE_OPTIONS, withPassword } from './create.js';
-import { HEADER, LuksNode } from './driver.js';
+import { LuksNode } from './driver.js';
 import { hasLuksMagic } from './header.js';
 import type { ReadMaterial } from './key-slots.js';
-import { openVolume, readVolumeHead, roomFor, type Volume, volumeOf } from './volume.js';
+import { HEADER, openVolume, readVolumeHead, roomFor, type Volume, volumeOf } from './volume.js';
 
 async function openLuks({ graph, node, options, openChild, use, withBacking }: OpenRequest<'luks'>): Promise<LuksNode> {
   const file = await openChild('file', null, 'image');
@@ -97,12 +97,16 @@ export const luksDriver: DriverDefinition<'luks'> = {
   get foreignOptions() {
     return { place: [HEADER] };
   },
+  get parts() {
+    return { [HEADER]: 'header' };
+  },
   get createOptions() {
     return LUKS_CREATE_OPTIONS;
   },
   get amendOptions() {
     return keySlotOptions('');
   },
+  slotChange: (options) => options,
   probe: (head) => (hasLuksMagic(head) ? 100 : 0),
   open: openLuks,
   checkCreate: (options, path, graph) => checkLuksCreate(options, path, graph),

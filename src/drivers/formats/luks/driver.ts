@@ -22,10 +22,7 @@ import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { SlotChanges, type SlotPlace } from './amend.js';
 import { decryptPieces, writePieces } from './pieces.js';
-import { type Volume, volumeInfo } from './volume.js';
-
-/** The child that a detached header is. */
-export const HEADER = 'header';
+import { HEADER, type Volume, volumeInfo } from './volume.js';
 
 export class LuksNode extends FormatNode {
   override readonly driver = 'luks';

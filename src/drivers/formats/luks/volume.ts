@@ -20,6 +20,9 @@ import {
 import { calibrate, DEFAULT_ITER_TIME_MS } from './key-derivation.js';
 import { fillSlot, type ReadMaterial, unlock } from './key-slots.js';
 
+/** The child that a detached header is. */
+export const HEADER = 'header';
+
 export interface Volume {
   header: LuksHeader;
   algorithms: Algorithms;

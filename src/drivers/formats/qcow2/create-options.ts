@@ -52,6 +52,7 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
       kind: 'bool (on/off)',
       help: "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
       member: 'encrypt.format',
+      aliasOf: 'encrypt.format',
       values: { on: 'qcow' },
     },
     { name: 'extended_l2', kind: 'bool (on/off)', help: 'Extended L2 tables', member: 'extended-l2' },

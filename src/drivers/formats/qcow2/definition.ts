@@ -177,8 +177,9 @@ function needFile<T>(file: T | null): T {
   return file;
 }
 
-async function create({ graph, options, file, part: dataFile }: CreateRequest<'qcow2'>): Promise<void> {
+async function create({ graph, options, file, parts }: CreateRequest<'qcow2'>): Promise<void> {
   const image = needFile(file);
+  const dataFile = parts.get(DATA_FILE) ?? null;
   const name = dataFile === null ? undefined : dataFileName(image.node, dataFile.node);
   const path = image.filename;
   const planned = createOptions(options, path, name);
@@ -257,6 +258,9 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   get changeable() {
     return QCOW2_USE_OPTIONS;
   },
+  get parts() {
+    return { [DATA_FILE]: 'data file' };
+  },
   get createOptions() {
     return QCOW2_CREATE_OPTIONS;
   },
@@ -269,6 +273,8 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   get findingWords() {
     return QCOW2_FINDING_WORDS;
   },
+  slotChange: ({ encrypt }) => encrypt,
+  clusterMember: 'cluster-size',
   probe: probeQcow2,
   salvages: true,
   open: async (request: OpenRequest<'qcow2'>) => {

@@ -184,6 +184,7 @@ export const rawDriver: DriverDefinition<'raw'> = {
   suffixes: ['raw', 'img'],
   foreignOptions: { place: ['offset', 'size'] },
   defaultFor: 'window',
+  bare: true,
   // The lowest score: raw is chosen where no other format recognises the image.
   probe: () => 1,
   get createOptions() {
