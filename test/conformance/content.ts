@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import type { Located } from '../../src/block/types.js';
 import { contentOf, expectAllHonest, expectContent, expectSame, statusRuns } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 import { randomRun } from './random-run.js';
 import { bytesOf, PAGE, SEEDS, type Suite } from './suite.js';
 

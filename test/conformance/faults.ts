@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
 import { contentOf, expectContent, expectSame } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 import { randomRun } from './random-run.js';
 import type { Suite } from './suite.js';
 

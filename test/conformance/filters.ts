@@ -6,7 +6,7 @@ import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import type { BlockdevOptions, ThrottleLimits } from '../../src/schema/generated/types.js';
 import { used } from '../drivers/support.js';
-import { type Capabilities, type DriverEntry, entry, makeBacking, plainFile } from './manifest.js';
+import { type Capabilities, type DriverEntry, entry, makeBacking, plainFile } from './entry.js';
 import type { Place } from './place.js';
 
 const SIZE = 256 * 1024 + 512;

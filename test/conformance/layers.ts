@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { backingFileOf, needFormat } from '../../src/block/node/format.js';
 import { expectAllHonest, expectContent, expectSame } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 import type { Suite } from './suite.js';
 
 export function layerBehaviours({ capabilities, size, unit, behaves }: Suite): void {

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { formatOf } from '../../src/block/node/format.js';
 import { reopenUsed } from '../drivers/support.js';
 import { expectAllHonest, expectContent, expectSame } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 import type { Suite } from './suite.js';
 
 export function lifeBehaviours({ capabilities, size, behaves }: Suite): void {

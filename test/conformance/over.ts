@@ -2,11 +2,12 @@
 
 import { leaveOut } from '../support/needs.js';
 import { contentBehaviours } from './content.js';
+import type { DriverEntry } from './entry.js';
 import { faultBehaviours } from './faults.js';
 import { FILTERS } from './filters.js';
 import { layerBehaviours } from './layers.js';
 import { lifeBehaviours } from './life.js';
-import { DRIVERS, type DriverEntry } from './manifest.js';
+import { DRIVERS } from './manifest.js';
 import type { PlaceKind } from './place.js';
 import { sideBySideBehaviours } from './side-by-side.js';
 import { sizeBehaviours } from './size.js';

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { Random } from '../../src/host/sim/index.js';
 import { expectSame } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 
 /** Offsets and lengths that meet edges more often than chance would. */
 export function randomRange(random: Random, size: number, unit: number): { offset: number; length: number } {

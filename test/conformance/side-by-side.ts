@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { Random } from '../../src/host/sim/index.js';
 import { isFilled } from '../support/zeroes.js';
 import { contentOf, expectAllHonest, expectContent, expectSame } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 import { SEEDS, type Suite } from './suite.js';
 
 export function sideBySideBehaviours({ capabilities, size, unit, behaves }: Suite): void {

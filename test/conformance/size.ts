@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { expectAllHonest, expectContent, statusRuns } from './checks.js';
-import { codeOf } from './manifest.js';
+import { codeOf } from './entry.js';
 import { bytesOf, type Suite } from './suite.js';
 
 export function sizeBehaviours({ capabilities, size, unit, behaves }: Suite): void {

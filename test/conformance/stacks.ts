@@ -4,7 +4,8 @@ import { createImage, createNode } from '../../src/block/create.js';
 import type { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
-import { type DriverEntry, entry, makeBacking, plainFile, serve } from './manifest.js';
+import { type DriverEntry, entry, makeBacking, plainFile } from './entry.js';
+import { serve } from './manifest.js';
 import type { Place } from './place.js';
 
 const SIZE = 256 * 1024 + 1536;

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus } from '../../src/block/types.js';
 import { seedsOf } from '../support/sample.js';
-import type { Capabilities, DriverEntry, Subject } from './manifest.js';
+import type { Capabilities, DriverEntry, Subject } from './entry.js';
 import type { Place, PlaceKind } from './place.js';
 
 export interface Bench extends Subject {

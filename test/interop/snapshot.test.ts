@@ -9,7 +9,7 @@ import { openRealHost } from '../../src/host/real/index.js';
 import { deviceOf } from '../../src/library/image.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { expectSame } from '../conformance/checks.js';
-import { codeOf } from '../conformance/manifest.js';
+import { codeOf } from '../conformance/entry.js';
 import { requirePeer } from '../support/peers.js';
 import { seeded } from './chain-maker.js';
 import { qemuCheck, qemuImg, referenceContent, SEED, useBench } from './support.js';

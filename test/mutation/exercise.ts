@@ -13,6 +13,7 @@ import { addStoredBitmap, removeStoredBitmap } from '../../src/workspace/bitmap.
 import { checkImage, repairImage } from '../../src/workspace/check.js';
 import { imageInfos } from '../../src/workspace/info.js';
 import { readNode } from '../drivers/support.js';
+import type { MutantKind } from '../formats/fixture.js';
 import { DATA, IMAGE } from './images.js';
 
 /** Of a disk that a mutation made huge, so much is read. */
@@ -43,7 +44,7 @@ export interface Actions {
 export async function exercise(
   host: SimHost,
   graph: Graph,
-  options: ImageOptions,
+  { options, data }: Pick<MutantKind, 'options' | 'data'>,
   { writes, repairs }: Actions,
 ): Promise<Outcome> {
   const outcome: Outcome = { opened: false, repaired: false, slowestMs: 0 };
@@ -70,11 +71,11 @@ export async function exercise(
     await action(node);
     await step('close', () => graph.release(node));
   };
-  await step('info', () => info(host, graph, options));
+  await step('info', () => info(host, graph, options, data ? [IMAGE, DATA] : [IMAGE]));
   await use(true, (node) => step('read, map', () => look(node)));
   await step('check', async () => void (await checkImage(graph, options, {}, () => undefined)));
   if (writes) await use(false, (node) => write(node, step));
-  if (!repairs || !('driver' in options) || options.driver !== 'qcow2') return outcome;
+  if (!repairs) return outcome;
   await step('repair', async () => {
     const { result } = await repairImage(graph, options, 'all', {}, () => undefined);
     outcome.repaired = true;
@@ -104,9 +105,8 @@ async function look(node: BlockNode): Promise<void> {
 }
 
 /** Nothing but the files that were named is opened. */
-async function info(host: SimHost, graph: Graph, options: ImageOptions): Promise<void> {
+async function info(host: SimHost, graph: Graph, options: ImageOptions, named: readonly string[]): Promise<void> {
   const before = host.log.length;
-  const named = 'header' in options ? [IMAGE, DATA] : [IMAGE];
   try {
     await imageInfos(graph, options, {}, false);
   } finally {

@@ -1,6 +1,6 @@
 // One mutant of an image: bits, bytes, words and pointers changed where something has a meaning, or the file cut.
 
-import type { Made } from './images.js';
+import type { MadeMutant, MutantKind } from '../formats/fixture.js';
 
 type Choose = (below: number) => number;
 
@@ -18,17 +18,29 @@ const EDGES = [
 ];
 
 /** Another image, of the same length or shorter. */
-export function mutate(image: Buffer, places: Made['places'], choose: Choose): Buffer {
+export function mutate(
+  image: Buffer,
+  { places, byteOrder }: Pick<MadeMutant, 'places'> & Pick<MutantKind, 'byteOrder'>,
+  choose: Choose,
+): Buffer {
   if (choose(12) === 0) return Buffer.from(image.subarray(0, choose(image.length)));
   const mutant = Buffer.from(image);
   for (let count = 1 + choose(4); count > 0; count--) {
     const [start, end] = places[choose(places.length)];
-    change(mutant, start + choose(end - start), [start, end], choose);
+    change(mutant, start + choose(end - start), [start, end], byteOrder, choose);
   }
   return mutant;
 }
 
-function change(image: Buffer, at: number, [start, end]: readonly [number, number], choose: Choose): void {
+function change(
+  image: Buffer,
+  at: number,
+  [start, end]: readonly [number, number],
+  byteOrder: MutantKind['byteOrder'],
+  choose: Choose,
+): void {
+  const view = new DataView(image.buffer, image.byteOffset, image.length);
+  const little = byteOrder === 'little';
   const word = Math.min(at - (at % 8), image.length - 8);
   const half = Math.min(at - (at % 4), image.length - 4);
   switch (choose(9)) {
@@ -42,16 +54,16 @@ function change(image: Buffer, at: number, [start, end]: readonly [number, numbe
       image.fill(0, word, word + 8);
       return;
     case 3:
-      image.writeBigUInt64BE(BigInt(choose(2 ** 31)) * 512n, word);
+      view.setBigUint64(word, BigInt(choose(2 ** 31)) * 512n, little);
       return;
     case 4:
-      image.writeBigUInt64BE(EDGES[choose(EDGES.length)], word);
+      view.setBigUint64(word, EDGES[choose(EDGES.length)], little);
       return;
     case 5:
-      image.writeUInt32BE(Number(EDGES[choose(EDGES.length)] & 0xffff_ffffn), half);
+      view.setUint32(half, Number(EDGES[choose(EDGES.length)] & 0xffff_ffffn), little);
       return;
     case 6:
-      image.writeUInt32BE((image.readUInt32BE(half) + (choose(2) === 0 ? 1 : 0xffff_ffff)) % 2 ** 32, half);
+      view.setUint32(half, (view.getUint32(half, little) + (choose(2) === 0 ? 1 : 0xffff_ffff)) % 2 ** 32, little);
       return;
     case 7: {
       // A pointer, or whatever it is, that stands elsewhere in the same table.

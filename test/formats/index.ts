@@ -1,0 +1,7 @@
+// What the suites that run over every format need of each: one folder and one line a format. The conformance suite and the one of malformed images go through this list.
+
+import type { FormatFixture } from './fixture.js';
+import { QCOW2 } from './qcow2/fixture.js';
+import { RAW } from './raw/fixture.js';
+
+export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2];
