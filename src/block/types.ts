@@ -38,6 +38,9 @@ export interface BlockStatus {
   node: import('./node/node.js').BlockNode | null;
 }
 
+/** What becomes of compressed writes: see `BlockNode.compression`. */
+export type Compression = 'refused' | 'taken' | 'needed';
+
 export interface WriteFlags {
   /** Durable when answered (force unit access). */
   fua?: boolean;

@@ -67,8 +67,9 @@ export async function convert(options: ConvertOptions): Promise<void> {
   // The caller, who opened both images, decides what others may do meanwhile.
   const reading: OutsideUse = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
   const writing: OutsideUse = { user, role: 'target', perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: PERM_ALL };
+  const compress = options.compress === true || options.target.compression === 'needed';
   await withLink(options.source, reading, (source) =>
-    withLink(options.target, writing, (target) => copyAll(options, source, target)),
+    withLink(options.target, writing, (target) => copyAll({ ...options, compress }, source, target)),
   );
 }
 

@@ -131,14 +131,17 @@ class Filling {
   readonly #plan: ConvertInPlan;
   readonly #link: Child;
   readonly #grows: boolean;
+  readonly #compress: boolean;
   readonly #isZero: boolean;
   readonly #granule: number;
   readonly #flags: WriteFlags | undefined;
   readonly #zeroFlags: ZeroFlags;
 
   constructor(plan: ConvertInPlan, link: Child) {
-    const { compress, fua, create, size } = plan;
+    const { fua, create, size } = plan;
+    const compress = plan.compress === true || link.node.compression === 'needed';
     this.#plan = plan;
+    this.#compress = compress;
     this.#link = link;
     this.#grows = create !== null && size === undefined && !link.node.fixedSize;
     this.#isZero = create !== null && readsAsZeroes(link.node);
@@ -151,7 +154,7 @@ class Filling {
   /** How many bytes are written at `at`, for `bytes` that have come: compressed are whole clusters only, where the disk goes on behind them. */
   #fillCluster(at: number, bytes: number): number {
     const { clusterBytes } = this.#link.node;
-    if (!this.#plan.compress || clusterBytes === 0) return bytes;
+    if (!this.#compress || clusterBytes === 0) return bytes;
     return Math.min(roundUp(bytes, clusterBytes), this.#link.length - at);
   }
 

@@ -8,6 +8,7 @@ import type { Abilities } from '../abilities.js';
 import type { DebugEvents } from '../debug-events.js';
 import type {
   BlockStatus,
+  Compression,
   Extent,
   Located,
   MappingGuard,
@@ -81,6 +82,14 @@ export abstract class NodeDriver extends NodeLinks {
   /** Unit of allocation, bytes: writes of whole clusters need no copy on write. 0 where the driver has no such unit. */
   get clusterBytes(): number {
     return 0;
+  }
+
+  /**
+   * Whether compressed writes, of whole clusters, are `taken`, or `needed`: where an image is written as a stream of compressed clusters, it takes no others. Those
+   * that are `refused` do not come to the driver.
+   */
+  get compression(): Compression {
+    return 'refused';
   }
 
   /** A hint before a big copy into this node: about so many bytes of new data will be written, mostly in order. Never fails. */

@@ -13,7 +13,7 @@ import type { Child } from '../child.js';
 import { nameAsOptions } from '../filename.js';
 import type { Graph } from '../graph.js';
 import type { Permissions } from '../roles.js';
-import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
+import type { BlockStatus, Compression, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { BlockNode, type NodeOptions } from './node.js';
 
 export abstract class FilterNode extends BlockNode {
@@ -52,6 +52,10 @@ export abstract class FilterNode extends BlockNode {
 
   override get clusterBytes(): number {
     return this.below.node.clusterBytes;
+  }
+
+  override get compression(): Compression {
+    return this.below.node.compression;
   }
 
   override lookUpEnd(offset: number): number {

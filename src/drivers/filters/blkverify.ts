@@ -11,7 +11,15 @@ import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
 import type { OpenRequest } from '../../block/registry.js';
 import type { Permissions } from '../../block/roles.js';
-import { type BlockStatus, type Extent, PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from '../../block/types.js';
+import {
+  type BlockStatus,
+  type Compression,
+  type Extent,
+  PERM_ALL,
+  Perm,
+  type WriteFlags,
+  type ZeroFlags,
+} from '../../block/types.js';
 import type { HostFile, ZeroScan } from '../../host/host.js';
 import { formatJsonFilename, isJsonFilename } from '../../schema/options.js';
 import { BlockError } from '../../util/errors.js';
@@ -104,6 +112,10 @@ class BlkverifyNode extends FilterNode {
     }
   }
 
+  override get compression(): Compression {
+    return 'refused';
+  }
+
   /** It is compared by reading: what it says of holes is not. */
   protected override async doBlockStatus(_offset: number, length: number): Promise<BlockStatus> {
     return { length, allocated: true, data: true, zero: false, compressed: false, offset: -1, node: null };
@@ -115,7 +127,6 @@ class BlkverifyNode extends FilterNode {
 
   protected override async doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags) {
     const { fua } = flags;
-    if (flags.compressed) throw this.unsupported('compressed writes', extents[0].offset, buffer.length);
     const both = () => [super.doWriteExtents(extents, buffer, flags), this.#raw.writeExtents(extents, buffer, { fua })];
     await this.#locked(extents, 'exclusive', () => settleAll(both()));
   }

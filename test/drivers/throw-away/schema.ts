@@ -36,6 +36,7 @@ export function addSchema(): () => void {
       size: { type: 'size' },
       flavour: { type: 'str', optional: true },
       apart: { type: 'bool', optional: true },
+      packed: { type: 'bool', optional: true },
     },
   };
   return () => {

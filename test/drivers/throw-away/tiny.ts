@@ -8,7 +8,14 @@ import { FormatNode } from '../../../src/block/node/format.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../src/block/registry.js';
 import { ROLES } from '../../../src/block/roles.js';
-import { type BlockStatus, type Located, PERM_ALL, Perm } from '../../../src/block/types.js';
+import {
+  type BlockStatus,
+  type Compression,
+  type Located,
+  PERM_ALL,
+  Perm,
+  type WriteFlags,
+} from '../../../src/block/types.js';
 import type { BlockdevDriver } from '../../../src/schema/generated/types.js';
 
 const HEADER_BYTES = 512;
@@ -19,17 +26,19 @@ interface Header {
   flavour: string;
   /** The name of the file that the disk lies in; null: this one. */
   extent: string | null;
+  /** Takes compressed writes alone (and stores them as they are). */
+  packed: boolean;
 }
 
-function encode({ size, flavour, extent }: Header): Uint8Array {
+function encode({ size, flavour, extent, packed }: Header): Uint8Array {
   const header = new Uint8Array(HEADER_BYTES);
-  header.set(new TextEncoder().encode(`TINY\n${size}\n${flavour}\n${extent ?? ''}\n`));
+  header.set(new TextEncoder().encode(`TINY\n${size}\n${flavour}\n${extent ?? ''}\n${packed ? 'packed' : ''}\n`));
   return header;
 }
 
 function decode(bytes: Uint8Array): Header {
-  const [, size, flavour, extent] = new TextDecoder().decode(bytes).split('\n');
-  return { size: Number(size), flavour, extent: extent === '' ? null : extent };
+  const [, size, flavour, extent, packed] = new TextDecoder().decode(bytes).split('\n');
+  return { size: Number(size), flavour, extent: extent === '' ? null : extent, packed: packed === 'packed' };
 }
 
 class TinyNode extends FormatNode {
@@ -37,12 +46,14 @@ class TinyNode extends FormatNode {
   override readonly filename: string;
   readonly #flavour: string;
   readonly #offset: number;
+  readonly #packed: boolean;
 
   constructor({ graph, node, use }: OpenRequest, file: BlockNode, header: Header, extent: BlockNode | null) {
     super(graph, node);
     this.filename = file.filename;
     this.length = header.size;
     this.#flavour = header.flavour;
+    this.#packed = header.packed;
     this.#offset = extent === null ? HEADER_BYTES : 0;
     this.setChild('file', file, 'image', ROLES.image.permissions(use));
     if (extent !== null) this.setChild(EXTENT, extent, 'data', ROLES.data.permissions(use));
@@ -58,7 +69,12 @@ class TinyNode extends FormatNode {
     return { details: () => ({ specific: { type: 'tiny', data } as never }) };
   }
 
+  override get compression(): Compression {
+    return this.#packed ? 'needed' : 'refused';
+  }
+
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (write && this.#packed) return false;
     return this.#content.locate(offset + this.#offset, length, write, into);
   }
 
@@ -66,7 +82,8 @@ class TinyNode extends FormatNode {
     return this.#content.read(offset + this.#offset, buffer);
   }
 
-  protected override doWrite(offset: number, buffer: Uint8Array): Promise<void> {
+  protected override doWrite(offset: number, buffer: Uint8Array, { compressed }: WriteFlags): Promise<void> {
+    if (this.#packed && !compressed) throw this.unsupported('write', offset, buffer.length);
     return this.#content.write(offset + this.#offset, buffer);
   }
 
@@ -80,6 +97,7 @@ interface TinyOptions {
   size: number;
   flavour?: string;
   apart?: boolean;
+  packed?: boolean;
 }
 
 export const tinyDriver = {
@@ -89,6 +107,7 @@ export const tinyDriver = {
     options: [
       { name: 'apart', kind: 'bool (on/off)', help: 'The disk lies in a file of its own', member: 'apart' },
       { name: 'flavour', kind: 'str', help: 'What it tastes of', member: 'flavour' },
+      { name: 'packed', kind: 'bool (on/off)', help: 'Take compressed writes alone', member: 'packed' },
       SIZE_OPTION,
     ],
     summary: [['size'], ['flavour', 'plain']],
@@ -109,11 +128,11 @@ export const tinyDriver = {
     return new TinyNode(request, file, header, await request.openChild(EXTENT, named, 'data'));
   },
   async create({ options, file, parts }) {
-    const { size, flavour = 'plain' } = options as unknown as TinyOptions;
+    const { size, flavour = 'plain', packed = false } = options as unknown as TinyOptions;
     const extent = parts.get(EXTENT);
     if (extent !== undefined) await makeRoom(extent, size, 0);
     await makeRoom(file!, extent === undefined ? size + HEADER_BYTES : HEADER_BYTES, HEADER_BYTES);
-    await file!.write(0, encode({ size, flavour, extent: extent?.node.filename ?? null }));
+    await file!.write(0, encode({ size, flavour, extent: extent?.node.filename ?? null, packed }));
     await file!.flush();
   },
 } satisfies DriverDefinition as DriverDefinition;

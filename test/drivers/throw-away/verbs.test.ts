@@ -110,6 +110,22 @@ describe('a throw-away format', () => {
     expect(readFileSync(at('x.tiny-flat')).equals(pattern(SIZE))).to.equal(true);
   });
 
+  it('that takes compressed writes alone gets them of convert without being asked to, and io is refused others', async () => {
+    await done('convert', '-f', 'raw', '-O', 'tiny', '-o', 'packed=on', at('raw.raw'), at('packed.tiny'));
+    await same('packed.tiny', 'disk.tiny');
+    const plain = await run('io', '-c', 'write 0 4k', at('packed.tiny'));
+    expect(plain.output + plain.errors).to.contain('write failed: Operation not supported\n');
+    await done('io', '-c', 'write -c -P 3 0 4k', '-c', 'read -P 3 0 4k', at('packed.tiny'));
+  });
+
+  it('that takes none is refused a compressed write, which is not stored in another way', async () => {
+    const before = readFileSync(at('disk.tiny'));
+    const { code, output, errors } = await run('io', '-c', 'write -c -P 3 0 4k', at('disk.tiny'));
+    expect(code).to.equal(1);
+    expect(output + errors).to.contain('write failed: Operation not supported\n');
+    expect(readFileSync(at('disk.tiny')).equals(before)).to.equal(true);
+  });
+
   const refused: [what: string, args: string[], code: number, words: string][] = [
     ['check', ['check', 'disk.tiny'], 63, 'This image format does not support checks'],
     ['check -r', ['check', '-r', 'all', 'disk.tiny'], 63, 'This image format does not support checks'],

@@ -179,7 +179,6 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
 
   protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
     const { fua } = flags;
-    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
     await this.#lock.with(offset, offset + buffer.length, () =>
       this.#all('write', offset, buffer.length, (link) => link.write(offset, buffer, { fua })),
     );

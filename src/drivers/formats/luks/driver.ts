@@ -16,7 +16,7 @@ import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { type Permissions, ROLES } from '../../../block/roles.js';
-import { type BlockStatus, Perm, type TruncateOptions, type WriteFlags } from '../../../block/types.js';
+import { type BlockStatus, Perm, type TruncateOptions } from '../../../block/types.js';
 import { CIPHER_SECTOR, type SectorCipher } from '../../../host/cipher.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
@@ -85,8 +85,7 @@ export class LuksNode extends FormatNode {
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
-  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
+  protected override async doWrite(offset: number, buffer: Uint8Array): Promise<void> {
     const cipher = this.#needCipher('write', offset);
     const stop = this.#below.raise('write_aio');
     if (stop !== undefined) await stop;

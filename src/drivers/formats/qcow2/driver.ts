@@ -9,7 +9,15 @@ import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
-import type { BlockStatus, Located, MovePlace, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type {
+  BlockStatus,
+  Compression,
+  Located,
+  MovePlace,
+  TruncateOptions,
+  WriteFlags,
+  ZeroFlags,
+} from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
@@ -234,6 +242,10 @@ export class Qcow2Node extends FormatNode {
 
   override get clusterBytes(): number {
     return this.#image.geometry.clusterSize;
+  }
+
+  override get compression(): Compression {
+    return 'taken';
   }
 
   override expectWrites(bytes: number): void {

@@ -20,7 +20,6 @@ import {
   PERM_ALL,
   Perm,
   type TruncateOptions,
-  type WriteFlags,
   type ZeroFlags,
 } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
@@ -102,8 +101,7 @@ class RawNode extends FormatNode {
     return this.#below.node.lookUpEnd(offset + this.#offset) - this.#offset;
   }
 
-  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
+  protected override async doWrite(offset: number, buffer: Uint8Array): Promise<void> {
     const stop = this.#below.raise('write_aio');
     if (stop !== undefined) await stop;
     const write = () => this.#below.write(offset + this.#offset, buffer);

@@ -88,7 +88,6 @@ export class NbdNode extends ProtocolNode {
   }
 
   protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
     const fua = flags.fua === true && this.handlesFua;
     await this.#changing(() =>
       this.#isPlain(offset, buffer.length) && this.host.memory.owns(buffer)
