@@ -1,7 +1,7 @@
 // Makes an image of bytes that come in order, from standard input or a pipe: raw, and of a size that is known when they end. Nothing is kept but two buffers: the target grows
 // with them.
 //
-//   read --chunk--> [truncate: twice as long] --> write, zeroes left out --> ... --> truncate: to where the bytes ended, in whole sectors
+//   read --chunk--> [truncate: longer] --> write, zeroes left out --> ... --> truncate: to where the bytes ended, in whole sectors
 //
 // A target that is there already, or whose size is given, does not grow: more bytes than it has are an error, fewer leave zeroes behind them.
 
@@ -32,8 +32,12 @@ import { type ImageOpener, openTargetOf } from './open.js';
 
 /** Bytes of one read: a multiple of every cluster. */
 const CHUNK_BYTES = 2 << 20;
-/** A target grows by so many bytes at least, while more come. */
-const LEAST_GROWTH_BYTES = 1 << 30;
+/**
+ * A target with clusters grows by so many bytes at least, and by this share of what it has, while more come: that writes its tables. One that is raw grows by what
+ * has come. So a copy that is killed leaves no disk that is longer by far than what is in it.
+ */
+const LEAST_GROWTH_BYTES = 64 << 20;
+const GROWTH_SHARE = 8;
 
 export interface ConvertInPlan {
   source: ByteSource;
@@ -203,7 +207,9 @@ class Filling {
       const text = `there are more bytes than the ${length} that the target has room for`;
       throw new BlockError('no-space', text, { path: this.#link.filename, operation: 'write' });
     }
-    const ahead = Math.max(2 * length, length + LEAST_GROWTH_BYTES);
+    if (this.#link.node.clusterBytes === 0) return this.#link.truncate(end);
+    const share = roundUp(length / GROWTH_SHARE, SECTOR_BYTES);
+    const ahead = Math.max(end, length + Math.max(share, LEAST_GROWTH_BYTES));
     try {
       await this.#link.truncate(ahead);
     } catch (error) {

@@ -1,10 +1,13 @@
 // `convert - IMAGE`: standard input as raw bytes of any number, or the file that it is redirected from.
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { expect } from 'chai';
-import { Workshop } from '../support/cli.js';
+import { asOurs, Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
+
+const MiB = 1 << 20;
 
 describe('convert from standard input', function () {
   this.timeout(60_000);
@@ -47,6 +50,27 @@ describe('convert from standard input', function () {
     expect(statSync(shop.path('whole')).blocks * 512).to.be.below(6 << 20);
     expect(statSync(shop.path('sectors')).size).to.equal(5000192);
   });
+
+  for (const [format, most] of [
+    ['raw', 8 * MiB],
+    ['qcow2', 72 * MiB],
+  ] as const) {
+    it(`leaves no ${format} disk that is longer by far than what came, where it is killed`, async () => {
+      const child = spawn(process.execPath, [shop.bundle, 'convert', '-O', format, '-', `killed.${format}`], {
+        cwd: shop.folder,
+        stdio: ['pipe', 'ignore', 'ignore'],
+      });
+      const ended = once(child, 'close');
+      // Two pieces of 2 MiB are written, and a third is waited for.
+      child.stdin.on('error', () => undefined).write(Buffer.alloc(5 * MiB, 1));
+      const written = (): number => statSync(shop.path(`killed.${format}`), { throwIfNoEntry: false })?.blocks ?? 0;
+      while (child.exitCode === null && written() * 512 < 4 * MiB) await new Promise(setImmediate);
+      child.kill('SIGKILL');
+      await ended;
+      const info = JSON.parse(shop.must('qemu-img', 'info', '-f', format, '--output=json', `killed.${format}`));
+      expect(info['virtual-size']).to.be.within(4 * MiB, most);
+    });
+  }
 
   it('takes what nbdcopy reads from a server of NBD', function () {
     for (const peer of ['nbdcopy', 'qemu-nbd']) requirePeer(this, peer);
@@ -145,6 +169,27 @@ describe('convert from standard input', function () {
     // Another target takes the bytes from there on.
     expect(shell('(head -c 4096 >/dev/null; exec $D convert -O raw - rest) < own/disk').code).to.equal(0);
     expect(readFileSync(shop.path('rest')).equals(readFileSync(shop.path('disk')).subarray(4096))).to.equal(true);
+  });
+
+  it('refuses what cannot be read, in words', () => {
+    for (const [redirected, why] of [
+      ['< .', 'Standard input is a directory: redirect it from a file or a pipe'],
+      ['0> written', 'Standard input can only be written: redirect it from a file or a pipe'],
+      ['0> >(cat)', 'Standard input can only be written: redirect it from a file or a pipe'],
+    ]) {
+      const { code, stderr } = shell(`$D convert -O raw - none ${redirected}`);
+      expect([code, stderr.split('\n')[0]], redirected).to.deep.equal([1, `diskwright: ${why}`]);
+      expect(existsSync(shop.path('none')), redirected).to.equal(false);
+    }
+  });
+
+  it('has the words of qemu-img for a pipe by the name of a file', () => {
+    for (const name of ['/dev/stdin', '/dev/fd/0']) {
+      const ours = shell(`cat disk | $D convert -f raw -O raw ${name} none`);
+      const theirs = shell(`cat disk | qemu-img convert -f raw -O raw ${name} none`);
+      expect(ours).to.deep.equal(asOurs(theirs));
+      expect(existsSync(shop.path('none'))).to.equal(false);
+    }
   });
 
   it('refuses by name what cannot be', () => {

@@ -107,7 +107,7 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
     const failure = toBlockError(error);
     if (endFailed(view, failure)) {
       reportError(`Cancelled. ${stateOfFiles(plan.sources, 'the output is incomplete.')}`);
-      return interrupt.exitCode;
+      return interrupt.cancelledCode;
     }
     const words = failure.errno === undefined ? undefined : wordsOfErrno(failure.errno);
     const isOutput = words !== undefined && failure.path === sink.name;
@@ -141,6 +141,11 @@ export function sourcesOf(
 ): readonly string[] | null {
   if (!names.some(isStandard)) return names;
   if (process.getBuiltinModule('node:tty').isatty(0)) throw new UsageError('Standard input is a terminal: redirect it');
+  if (fstatSync(0).isDirectory())
+    throw new UsageError('Standard input is a directory: redirect it from a file or a pipe');
+  if ((openFlags(0) & ACCESS_MODE) === constants.O_WRONLY) {
+    throw new UsageError('Standard input can only be written: redirect it from a file or a pipe');
+  }
   const file = fileOfInput();
   if (file !== null) return names.map((name) => (isStandard(name) ? file : name));
   if (names.length > 1) throw new UsageError('Standard input cannot be joined with other images: it is no file');
@@ -199,10 +204,11 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
   const view = openProgress(plan.progress);
   const startedMs = clock.now();
   const file = new NewImageFile(target);
+  const source = standardInput();
   let stage = 'read' as 'read' | 'create' | 'copy';
   try {
     await streamIntoImage(session.graph, {
-      source: standardInput(),
+      source,
       isRaw: plan.isRaw,
       target,
       create: plan.create ? (bytes) => imageCreateOptions(format, withSize(values, bytes)) : null,
@@ -231,10 +237,12 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
     const failure = toBlockError(error);
     if (endFailed(view, failure)) {
       reportError(`Cancelled. ${stage === 'read' ? file.state(false) : incompleteImage(target)}`);
-      return interrupt.exitCode;
+      return interrupt.cancelledCode;
     }
     if (stage === 'create') return reportNotCreated(target, format, error, file);
-    reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
+    const words = failure.path === source.name && failure.errno !== undefined ? wordsOfErrno(failure.errno) : undefined;
+    if (words !== undefined) reportError(`error while reading standard input: ${words}`);
+    else reportError(`error while converting standard input: ${reasonWithFile(failure)}`);
     if (stage === 'copy') reportLeft(incompleteImage(target));
     return 1;
   }
