@@ -11,6 +11,21 @@ import { EndingSignals } from './ending-signals.js';
 import { reportError } from './output.js';
 import { failProgress } from './progress.js';
 
+export const BEFORE_THE_WORK = 'Interrupted before the work began.';
+export const AFTER_THE_WORK = 'Interrupted after the work was done.';
+
+/** Whoever listens to signals while a session is open. */
+export interface SignalListener {
+  /** Of the signal that has come; null: none has. */
+  readonly exitCode: number | null;
+  /** All is done and closed: from now on a signal is only taken note of. */
+  done?(): void;
+  /** The work has failed, and all is closed. Ends the process where a signal has kept it from beginning. */
+  endedInOrder?(): void;
+  /** Signals are the system's again. */
+  stop(): void;
+}
+
 let early: EndingSignals | null = null;
 
 /** From now on a signal ends the command after one sentence, unless somebody listens to signals already. */
@@ -22,7 +37,7 @@ export function beginEarlyEnd(): void {
 
 /** Ends the command at once, as by a signal that comes while images are being opened. */
 export function endEarly(exitCode: number): never {
-  endAtOnce(exitCode, 'Interrupted before the work began.');
+  endAtOnce(exitCode, BEFORE_THE_WORK);
 }
 
 /** Ends the command at once, by a signal: `sentence` says what state the files are in. */

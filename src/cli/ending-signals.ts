@@ -23,6 +23,11 @@ export class EndingSignals {
     for (const signal of ENDING_SIGNALS) process.on(signal, this.#listener);
   }
 
+  /** A signal has come. */
+  get received(): boolean {
+    return this.#firstMs !== null;
+  }
+
   /** Stands for the first signal: a command that ends with it dies by that signal (see `endProcess`). */
   get exitCode(): number {
     return this.#exitCode;

@@ -44,7 +44,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   } catch (error) {
     if (!interrupt.signal.aborted || toBlockError(error).code !== 'cancelled') throw error;
     reportError(`Cancelled. ${run.stateBefore?.() ?? run.stateWhenCancelled}`);
-    return interrupt.exitCode;
+    return interrupt.cancelledCode;
   }
   const view = openProgress(run.progress);
   // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
@@ -83,7 +83,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   view.end({ event: cancelled ? 'cancelled' : 'failed', job: job.type, error: failure.message });
   if (cancelled) {
     reportError(`Cancelled. ${run.stateWhenCancelled}`);
-    return interrupt.exitCode;
+    return interrupt.cancelledCode;
   }
   const place = failure.path === undefined ? '' : `'${printable(failure.path)}': `;
   const where = failure.guestOffset === undefined ? '' : `at byte ${failure.guestOffset}: `;

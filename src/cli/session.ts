@@ -11,7 +11,7 @@ import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { ImageOpener } from '../workspace/open.js';
 import type { BreakOff } from './break-off.js';
-import { beginEarlyEnd, endAtOnce, endEarly, stopEarlyEnd } from './early-end.js';
+import { AFTER_THE_WORK, beginEarlyEnd, endAtOnce, endEarly, type SignalListener, stopEarlyEnd } from './early-end.js';
 import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
@@ -41,7 +41,7 @@ export interface Session {
   /** Called once everything was closed without an error: success is reported then, not before. */
   readonly afterClose: (() => void)[];
   /** Whoever listens to signals: until everything was closed. */
-  readonly listeners: { stop(): void }[];
+  readonly listeners: SignalListener[];
 }
 
 export interface SessionOptions extends RealHostOptions {
@@ -52,6 +52,18 @@ export interface SessionOptions extends RealHostOptions {
 }
 
 let untrusted = false;
+
+/**
+ * Ends a command that has done its work by the signal that came meanwhile: whoever sent it wants nothing to follow, and without one of these listeners it would have ended
+ * the command, too.
+ */
+async function endInterrupted(listeners: readonly SignalListener[]): Promise<void> {
+  if (listeners.length === 0) return;
+  // Node hears of a signal where its event loop asks the system, which work that waits for the system does not return to. The first turn may be the rest of one that
+  // has asked already.
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
+  for (const { exitCode } of listeners) if (exitCode !== null) endAtOnce(exitCode, AFTER_THE_WORK);
+}
 
 /** `--untrusted`: from now on, images may refer to nothing but plain files in their own folder. */
 export function trustNoImage(): void {
@@ -75,7 +87,7 @@ export async function withSession<T>(
   ]);
   registerDrivers();
   if (!options.waits) beginEarlyEnd();
-  const listeners: { stop(): void }[] = breakOff === undefined ? [] : [breakOff];
+  const listeners: SignalListener[] = breakOff === undefined ? [] : [breakOff];
   const stopListening = (): void => {
     for (const each of listeners) each.stop();
   };
@@ -93,11 +105,13 @@ export async function withSession<T>(
         if (late instanceof BlockError && late.operation === 'close') reportError(messageOf(late));
         else bestEffort('closing after a failure')(late);
       });
+      for (const each of listeners) each.endedInOrder?.();
       throw error;
     }
     await graph.closeAll();
-    stopListening();
+    for (const each of listeners) each.done?.();
     for (const step of afterClose) step();
+    if (result === 0) await endInterrupted(listeners);
     return result;
   } finally {
     stopListening();
@@ -236,7 +250,7 @@ export function reasonWithFile(error: BlockError): string {
 }
 
 /** Watches for Ctrl-C (and the other ending signals) while a command runs: then `signal` aborts, and requests to a silent server are failed. */
-export class Interrupt {
+export class Interrupt implements SignalListener {
   readonly signal: AbortSignal;
   readonly #signals: EndingSignals;
   #opening: boolean;
@@ -254,12 +268,12 @@ export class Interrupt {
     const controller = new AbortController();
     this.signal = controller.signal;
     this.#signals = new EndingSignals(() => {
-      if (this.#opening) endEarly(this.exitCode);
-      if (this.atOnce !== null) endAtOnce(this.exitCode, `Cancelled. ${this.atOnce()}`);
+      if (this.#opening) endEarly(this.cancelledCode);
+      if (this.atOnce !== null) endAtOnce(this.cancelledCode, `Cancelled. ${this.atOnce()}`);
       graph.abortStalled();
       controller.abort();
     });
-    listeners.push(this.#signals);
+    listeners.push(this);
   }
 
   /** The images are open: from now on a signal ends the command in order. */
@@ -267,8 +281,12 @@ export class Interrupt {
     this.#opening = false;
   }
 
-  /** The exit code of a command that was interrupted. */
-  get exitCode(): number {
+  get exitCode(): number | null {
+    return this.#signals.received ? this.#signals.exitCode : null;
+  }
+
+  /** The exit code of a command whose work has ended since `signal` aborted. */
+  get cancelledCode(): number {
     return this.#signals.exitCode;
   }
 

@@ -2,25 +2,26 @@
 // error but leaks, each reads as before or as after, its bitmaps are so or marked as in use, an exit code of 0 means after, and a failure is said. What a signal
 // leaves is said, too, and so is a new image that is not complete and was not removed; a file that was there before never is.
 
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Random } from '../../src/host/sim/index.js';
 import { type Bitmap, type Image, type ImageName, openRealHost, Workspace } from '../../src/index.js';
 import { cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { DAY, repeats, SOAK, seedOf, timeLimit } from '../support/sample.js';
+import { brokenAt, makeLibrary } from './library.js';
 import { OPERATIONS, type Operation, SECRETS } from './operations.js';
 
-const SOURCE = fileURLToPath(new URL('./break-off.c', import.meta.url));
 const KINDS = ['eio', 'enospc', 'short', 'kill', 'int', 'term'] as const;
 type Kind = (typeof KINDS)[number];
 /** The signals that these send. */
 const SIGNALS: Readonly<Partial<Record<Kind, NodeJS.Signals>>> = { kill: 'SIGKILL', int: 'SIGINT', term: 'SIGTERM' };
 /** A sentence about the files. */
-const SAID = /(Cancelled\.|Interrupted\.|Interrupted before the work began).*\.\n$/;
+const SAID = /(Cancelled\.|Interrupted\.|Interrupted before the work began|Interrupted after the work was done).*\.\n$/;
+/** A signal has ended it, and yet it has done its work. */
+const DONE = 'Interrupted after the work was done.';
 const LOST_BITMAPS = 'Lost persistent bitmaps';
 /** Calls of each operation and kind that are broken; a soak breaks all. */
 const CALLS = repeats(1, Number.POSITIVE_INFINITY);
@@ -58,8 +59,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
   before(async function () {
     for (const peer of ['qemu-img', 'qemu-io']) requirePeer(this, peer);
     root = mkdtempSync(join(tmpdir(), 'diskwright-break-'));
-    library = join(root, 'break-off.so');
-    execFileSync('cc', ['-O1', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl']);
+    library = makeLibrary(root);
     bundle = await cliBundle();
     workspace = new Workspace(await openRealHost());
     for (const secret of SECRETS) await workspace.addObject(secret);
@@ -78,12 +78,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
   ): Promise<Ended> {
     const hit = `${folder}.hit`;
     rmSync(hit, { force: true });
-    const env = {
-      ...process.env,
-      ...{ DISKWRIGHT_ENGINE: 'threads', LD_PRELOAD: library },
-      ...{ BREAK_FOLDER: `${folder}/`, BREAK_NTH: `${nth}`, BREAK_KIND: kind, BREAK_HIT: hit },
-      ...more,
-    };
+    const env = { ...brokenAt(library, folder, kind, nth, hit), ...more };
     return new Promise((resolve, reject) => {
       const child = spawn(process.execPath, [bundle, ...words], {
         cwd: folder,
@@ -200,6 +195,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     if (kind !== 'kill' && wanted !== null && signal === null && code !== 0) return `it ended with ${code}: ${stderr}`;
     /** It has ended by a signal that it may listen to. */
     const bySignal = signal !== null && kind !== 'kill';
+    const isDone = code === 0 || (bySignal && stderr.includes(DONE));
     const said = operation.saysOnOutput ? stdout + stderr : stderr;
     // By a signal, `io` closes its images in order, and says something of a write that was under way only.
     const maySayNothing = bySignal && operation.saysOnOutput === true;
@@ -211,7 +207,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     if (bySignal && !maySayNothing && !SAID.test(stderr)) {
       return `it does not say what state the files are in: ${stderr}`;
     }
-    if (operation.repairs && code !== 0) await workspace.check(join(folder, operation.images[0]), { repair: 'all' });
+    if (operation.repairs && !isDone) await workspace.check(join(folder, operation.images[0]), { repair: 'all' });
     const names = readdirSync(folder);
     let bitmapsAreAfter = true;
     for (const name of operation.images) {
@@ -220,18 +216,19 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
       if (faults.length > 0) return `${name}, after exit ${code}: ${faults.slice(0, 3).join('; ')} ${stderr}`;
       const found = await stateOf(path, operation);
       const isAfter = found.content.equals(after.get(name)!.content);
-      if (!isAfter && (code === 0 || before === null)) return `${name} does not read as after, after exit ${code}`;
+      if (!isAfter && (isDone || before === null))
+        return `${name} does not read as after, after exit ${code} ${stderr}`;
       if (!isAfter && !found.content.equals(before!.get(name)!.content)) {
         return `${name} reads neither as before nor as after`;
       }
-      const wrong = wrongBitmap(found, code === 0 ? null : before?.get(name), after.get(name)!);
+      const wrong = wrongBitmap(found, isDone ? null : before?.get(name), after.get(name)!);
       if (wrong !== null) return `${name}, after exit ${code}: ${wrong}`;
       if (wrongBitmap(found, null, after.get(name)!) !== null) bitmapsAreAfter = false;
     }
     for (const name of operation.written ?? []) {
       const faults = await faultsOf(join(folder, name), operation);
       if (faults.length > 0) return `${name}, after exit ${code}: ${faults.slice(0, 3).join('; ')} ${stderr}`;
-      if (code !== 0) continue;
+      if (!isDone) continue;
       const found = await stateOf(join(folder, name), operation);
       if (!found.content.equals(after.get(name)!.content)) return `${name} does not read as after, after exit 0`;
     }
@@ -239,16 +236,11 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     // Where bitmaps could not be stored at the end, what was made first is whole.
     const isMade = async (name: string): Promise<boolean> =>
       (await stateOf(join(folder, name), operation)).content.equals(after.get(name)!.content);
-    if (
-      made !== undefined &&
-      kind !== 'kill' &&
-      code !== 0 &&
-      !(stderr.includes(LOST_BITMAPS) && (await isMade(made)))
-    ) {
+    if (made !== undefined && kind !== 'kill' && !isDone && !(stderr.includes(LOST_BITMAPS) && (await isMade(made)))) {
       const wrong = wrongRest(folder, made, stderr, bySignal);
       if (wrong !== null) return wrong;
     }
-    const isWhole = code === 0 || (madeFirst && bitmapsAreAfter);
+    const isWhole = isDone || (madeFirst && bitmapsAreAfter);
     if (made === undefined || !isWhole) return null;
     if (!names.includes(made)) return `${made} was not made`;
     const faults = await faultsOf(join(folder, made), operation);

@@ -62,7 +62,7 @@ class Program implements IoState {
       interrupt.signal.addEventListener('abort', this.#stop, { once: true });
     });
     this.#interrupted.then(() => {
-      this.#code = interrupt.exitCode;
+      this.#code = interrupt.cancelledCode;
     });
   }
 

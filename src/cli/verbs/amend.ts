@@ -1,5 +1,6 @@
 // `diskwright amend`: changes what an image says of itself.
 
+import type { BlockNode } from '../../block/node/node.js';
 import { toBlockError } from '../../util/errors.js';
 import { amendImage } from '../../workspace/amend.js';
 import {
@@ -13,7 +14,7 @@ import {
   QUIET,
   targetCache,
 } from '../arguments.js';
-import { BreakOff } from '../break-off.js';
+import { BreakOff, leaksIn } from '../break-off.js';
 import { amendHelp, asksForOptionHelp, parseAmendOptions } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, write, writeMessage } from '../output.js';
@@ -53,7 +54,7 @@ export const verb: Verb = {
     ['Exit codes', `0    the image is amended\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
-      'The image reads as before, and some of the options may be changed. Space may be lost. A key slot that --force overwrites may open with neither password ' +
+      'What takes less than a second is done, in order, after Ctrl-C. Otherwise the image reads as before, and some of the options may be changed. Space may be lost: "diskwright check -r leaks" gives it back. A key slot that --force overwrites may open with neither password ' +
         'where it is broken off: where it is the only one, the disk is lost.',
     ],
   ],
@@ -81,19 +82,23 @@ async function run(options: ParsedOptions): Promise<number> {
   const kind = progressKind(options);
   const cache = targetCache(options, 'writeback');
   let view: ProgressView | null = null;
+  let opened: BlockNode | null = null;
   const breakOff = new BreakOff(
-    `'${shown(filename)}' may have some of the options already (a new password, too); it reads as before, but bitmaps that are stored in it may be marked as in use. See 'info', and run the command again for the rest.`,
-    { end: (code) => view?.end({ event: 'cancelled', error: `interrupted (${code})` }) },
+    () =>
+      `'${shown(filename)}' may have some of the options already (a new password, too); it reads as before, but bitmaps that are stored in it may be marked as in use. See 'info', and run the command again for the rest${leaksIn(opened)}`,
+    { inOrder: true, end: (code) => view?.end({ event: 'cancelled', error: `interrupted (${code})` }) },
   );
   return withSession(
     options.all('object'),
     async (session) => {
       const node = await openImage(session, filename, { ...how, cache, writable: true });
+      opened = node;
       if (asksHelp) return print(amendHelp(node.driver));
       const wanted = parseAmendOptions(node.driver, texts);
       const progress = openProgress(kind);
       view = progress;
       progress.update({ current: 0, total: 1, steps: true });
+      breakOff.begin();
       try {
         await amendImage(node, wanted, {
           force: options.has('force'),

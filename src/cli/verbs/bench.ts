@@ -132,7 +132,7 @@ async function run(options: ParsedOptions): Promise<number> {
         const failure = toBlockError(error);
         if (failure.code === 'cancelled') {
           reportError(`Cancelled. '${filename}' ${writes ? 'is partly overwritten' : 'was only read'}.`);
-          return interrupt.exitCode;
+          return interrupt.cancelledCode;
         }
         reportError(
           `Failed request: ${failure.code === 'out-of-bounds' ? wordsOfErrno('EIO') : reasonWithFile(failure)}`,

@@ -7,7 +7,7 @@ import type { BlockNode } from '../../block/node/node.js';
 import { toBlockError } from '../../util/errors.js';
 import { type BitmapChange, changeBitmap } from '../../workspace/bitmap.js';
 import { BY_SIGNAL, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
-import { BreakOff } from '../break-off.js';
+import { BreakOff, leaksIn } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, writeMessage } from '../output.js';
 import { couldNotOpen, imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
@@ -83,21 +83,26 @@ async function run(options: ParsedOptions): Promise<number> {
   const how = imageArguments(options);
   const source = options.get('source');
   const [filename, name] = options.positional;
-  const state = `The bitmap of '${shown(filename)}' is as it was, as it was to be, or marked as in use, and the disk reads as before.`;
+  let opened: BlockNode | null = null;
+  const state = (): string =>
+    `The bitmap of '${shown(filename)}' is as it was, as it was to be, or marked as in use, and the disk reads as before${leaksIn(opened)}`;
+  const breakOff = new BreakOff(state, { inOrder: true });
   return withSession(
     options.all('object'),
     async (session) => {
       const node = await openImage(session, filename, { ...how, writable: true, backing: false });
+      opened = node;
       const held = holdAs(filename, node);
       try {
         const from = { format: options.get('source-format'), backing: false };
         const sources = source === undefined ? node : await openImage(session, source, from);
+        breakOff.begin();
         return changeAll(node, name, changes, sources);
       } finally {
         node.detach(held);
       }
     },
-    { ...ONE_BY_ONE, breakOff: new BreakOff(state) },
+    { ...ONE_BY_ONE, breakOff },
   );
 }
 

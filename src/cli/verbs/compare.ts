@@ -144,7 +144,7 @@ async function compare(
     (view as ProgressView | null)?.end({ event: cancelled ? 'cancelled' : 'failed', error: failure.message });
     if (cancelled) {
       reportError('Cancelled. The images were only read.');
-      return interrupt.exitCode;
+      return interrupt.cancelledCode;
     }
     if (view === null) {
       reportFailure(error);

@@ -61,7 +61,7 @@ export function reportCancelled(
 ): number {
   const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
   reportError(`Cancelled. ${stateOfFiles(what.sources, untouched ? file.state(false) : incompleteImage(what.target))}`);
-  return interrupt.exitCode;
+  return interrupt.cancelledCode;
 }
 
 /** A sentence about the sources, which are only read, and about the target: `state`. */

@@ -86,7 +86,7 @@ async function run(options: ParsedOptions): Promise<number> {
       if (failure.code === 'cancelled') {
         const state = stage === 'create' ? file.state() : incomplete;
         reportError(`Cancelled. '${shown(input)}' is unchanged; ${state}`);
-        return interrupt.exitCode;
+        return interrupt.cancelledCode;
       }
       if (stage === 'create') {
         reportError(`${output}: error while creating output image: ${creationFailure(output, format, error)}`);

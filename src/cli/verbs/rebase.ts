@@ -119,8 +119,8 @@ async function run(options: ParsedOptions): Promise<number> {
     progress: progressKind(options),
   };
   if (unsafe && plan.compress) throw new UsageError('-c has no effect with -u: no data is written');
-  const work = unsafe ? rename : rebase;
   const state = `'${shown(filename)}' names its old backing file or the new one; its own data is as before.`;
+  const breakOff = unsafe ? new BreakOff(state, { inOrder: true }) : undefined;
   return withSession(
     options.all('object'),
     async (session) => {
@@ -128,9 +128,11 @@ async function run(options: ParsedOptions): Promise<number> {
       if (format !== undefined && knownDriver(format) === null)
         throw new UsageError(`Invalid format name: '${format}'`);
       const image = await openImage(session, filename, plan.how);
-      return work(session, image, plan);
+      if (breakOff === undefined) return rebase(session, image, plan);
+      breakOff.begin();
+      return rename(session, image, plan);
     },
-    unsafe ? { breakOff: new BreakOff(state) } : {},
+    { breakOff },
   );
 }
 
@@ -176,7 +178,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
     const failure = toBlockError(error);
     if (endFailed(view, failure)) {
       reportError(`Cancelled. '${shown(plan.filename)}' has its old content and its old backing file.`);
-      return interrupt.exitCode;
+      return interrupt.cancelledCode;
     }
     if (failure.guestOffset === undefined) throw error;
     reportError(`error while ${side} '${failure.path}' at byte ${failure.guestOffset}: ${reasonOf(failure)}`);

@@ -1,11 +1,12 @@
 // `diskwright resize`: changes the size of an image.
 
+import type { BlockNode } from '../../block/node/node.js';
 import type { PreallocMode } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { MAX_BYTES, sizeOfOption } from '../../util/size.js';
 import { resizeNode } from '../../workspace/resize.js';
 import { BY_SIGNAL, checkedOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
-import { BreakOff } from '../break-off.js';
+import { BreakOff, leaksIn } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportWarning, shown, write } from '../output.js';
 import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
@@ -37,7 +38,7 @@ export const verb: Verb = {
     ['Exit codes', `0    the image has the new size\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
-      'The image has its old size or its new one, and what is in both reads as before. Bitmaps that are stored in it may be marked as in use, and can only be removed then. Space may be lost: "diskwright check -r leaks" gives it back.',
+      'What takes less than a second is done, in order, after Ctrl-C. Otherwise the image has its old size or its new one, and what is in both reads as before. Bitmaps that are stored in it may be marked as in use, and can only be removed then. Space may be lost: "diskwright check -r leaks" gives it back.',
     ],
   ],
   examples: [
@@ -64,11 +65,15 @@ async function run(options: ParsedOptions): Promise<number> {
   if (options.positional.length !== 2) throw new UsageError('Expecting image file name and size', true);
   const sign = /^[+-]/.exec(sizeText)?.[0] ?? '';
   const bytes = sizeIn(sizeText.slice(sign.length));
-  const state = `'${shown(filename)}' has its old size or its new one, and what is in both reads as before; bitmaps that are stored in it may be marked as in use.`;
+  let opened: BlockNode | null = null;
+  const state = (): string =>
+    `'${shown(filename)}' has its old size or its new one, and what is in both reads as before; bitmaps that are stored in it may be marked as in use${leaksIn(opened)}`;
+  const breakOff = new BreakOff(state, { inOrder: true });
   return withSession(
     options.all('object'),
     async (session) => {
       const node = await openImage(session, filename, { ...how, writable: true });
+      opened = node;
       const size = sign === '' ? bytes : BigInt(node.length) + (sign === '+' ? bytes : -bytes);
       if (size <= 0n || size >= 2n ** 63n) throw new UsageError('New image size must be positive');
       if (size > MAX_BYTES) throw new UsageError(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);
@@ -80,6 +85,7 @@ async function run(options: ParsedOptions): Promise<number> {
         reportWarning(`warning: ${SHRINKS}`);
         return 1;
       }
+      breakOff.begin();
       try {
         await resizeNode(node, Number(size), { preallocation });
       } catch (error) {
@@ -90,7 +96,7 @@ async function run(options: ParsedOptions): Promise<number> {
       return 0;
     },
     // The main thread has to hear of a signal while space is reserved, which may take long.
-    { ...(preallocation === 'off' ? ONE_BY_ONE : {}), breakOff: new BreakOff(state) },
+    { ...(preallocation === 'off' ? ONE_BY_ONE : {}), breakOff },
   );
 }
 

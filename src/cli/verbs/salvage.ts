@@ -264,7 +264,7 @@ function failed(
   if (interrupted) {
     const state = isMade ? incompleteImage(target) : file.state(false);
     reportError(`Cancelled. '${shown(image)}' is unchanged; ${state}`);
-    return interrupt.exitCode;
+    return interrupt.cancelledCode;
   }
   switch (stage) {
     case 'options':

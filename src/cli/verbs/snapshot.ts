@@ -7,7 +7,7 @@ import { applyInternalSnapshot, createInternalSnapshot, deleteInternalSnapshot }
 import { type BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { BY_SIGNAL, FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, someImages } from '../arguments.js';
-import { BreakOff } from '../break-off.js';
+import { BreakOff, leaksIn } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, write } from '../output.js';
 import {
@@ -60,7 +60,7 @@ export const verb: Verb = {
     ['Exit codes', `0    done\n1    failed\n${BY_SIGNAL}`],
     [
       'After Ctrl-C or a failure',
-      'The image is as it was, or as it was to be: the change is one write of one sector. With -a, bitmaps that are stored in it may be marked as in use, and can only be removed then.',
+      'The image is as it was, or as it was to be: the change is one write of one sector. After Ctrl-C it is done in order, where that takes less than a second. Otherwise, with -a, bitmaps that are stored in it may be marked as in use, and can only be removed then. Space may be lost: "diskwright check -r leaks" gives it back.',
     ],
   ],
   examples: [
@@ -80,10 +80,12 @@ async function run(options: ParsedOptions): Promise<number> {
   const name = options.get(action) ?? '';
   const writable = action !== 'list';
   // What is only read has nothing to say, and needs no listener.
+  let opened: BlockNode | null = null;
+  const bitmaps = action === 'apply' ? '; its bitmaps may be marked as in use, and can only be removed then' : '';
   const breakOff = writable
-    ? new BreakOff(
-        `'${shown(images[0])}' is as it was, or as it was to be; with -a, its bitmaps may be marked as in use, and can only be removed then.`,
-      )
+    ? new BreakOff(() => `'${shown(images[0])}' is as it was, or as it was to be${bitmaps}${leaksIn(opened)}`, {
+        inOrder: true,
+      })
     : undefined;
   return withSession(
     options.all('object'),
@@ -92,7 +94,9 @@ async function run(options: ParsedOptions): Promise<number> {
       const codes = await forEachImage(images, async (image, index) => {
         if (images.length > 1) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
         const node = await openImage(session, image, { ...how, writable, backing: false });
+        opened = node;
         try {
+          breakOff?.begin();
           return await ACT[action](node, name);
         } finally {
           await releaseImage(session, node);
