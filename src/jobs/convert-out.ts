@@ -17,12 +17,12 @@ import { RateLimit } from '../host/rate-limit.js';
 import { refuseAborted } from '../util/abort.js';
 import { BitTree } from '../util/bit-tree.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
+import { roundUp } from '../util/numbers.js';
 import { later } from '../util/settle.js';
 import { CHUNK_BYTES, MAX_PIECE_BYTES } from './copy-engine.js';
 import { ownContent, type Piece, Plan, wholeContent } from './copy-plan.js';
 import { readPadded } from './rebase.js';
-import { DEFAULT_SPARSE_BYTES } from './sparse.js';
+import { sparseStep } from './sparse.js';
 import { equalMap } from './transfer.js';
 
 /** Reads that are under way, or done, ahead of the write. */
@@ -90,12 +90,12 @@ class StreamWriter {
   #moved = 0;
 
   constructor(options: ConvertOutOptions, source: Child, backing: Child | null) {
-    const { speed = 0, sparseSize = DEFAULT_SPARSE_BYTES, image } = options;
+    const { speed = 0, sparseSize, image } = options;
     this.#options = options;
     this.#source = source;
     this.#backing = backing;
     this.#limit = speed > 0 ? new RateLimit(source.node.host.clock, speed) : null;
-    const step = sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
+    const step = sparseStep(sparseSize);
     this.#granule = step === 0 ? 0 : Math.max(step, image.unit);
     this.#chunkBytes = Math.max(CHUNK_BYTES, this.#granule, image.unit);
   }

@@ -14,7 +14,7 @@ import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, WORKER
 import { type Chunk, Chunker, ownContent, Plan, skipZeroes, wholeContent } from './copy-plan.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { warnOfSpace } from './space.js';
-import { DEFAULT_SPARSE_BYTES } from './sparse.js';
+import { DEFAULT_SPARSE_BYTES, sparseStep } from './sparse.js';
 import { transfer } from './transfer.js';
 
 export interface ConvertOptions {
@@ -94,7 +94,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   }
   const targetIsZero = options.targetIsZero ?? (await zeroByItself(target));
 
-  const step = sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
+  const step = sparseStep(sparseSize);
   // What is compressed is compressed, or left out, cluster by cluster.
   const zeroStep = step === 0 || options.copyRange ? 0 : Math.max(target.clusterBytes, compress ? SECTOR_BYTES : step);
   // What the source knows to be zero is left out in smaller units than what is looked through.

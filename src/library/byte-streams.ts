@@ -2,7 +2,7 @@
 // where the call fails, as `stream.pipeline` does.
 
 import { Readable, type Writable } from 'node:stream';
-import type { ByteSink, ByteSource } from '../host/byte-stream.js';
+import { type ByteSink, type ByteSource, Chunks } from '../host/byte-stream.js';
 import { wrongType } from '../schema/shape.js';
 import { BlockError, codeOfErrno } from '../util/errors.js';
 
@@ -110,36 +110,29 @@ export class WritableSink implements ByteSink {
 export class IterableSource implements ByteSource {
   readonly name = NAME;
   readonly #from: AsyncIterable<Uint8Array>;
-  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #stop = new Stop();
-  #rest: Uint8Array = new Uint8Array(0);
+  readonly #chunks = new Chunks(() => this.#next());
 
   constructor(from: AsyncIterable<Uint8Array>) {
     this.#from = from;
-    this.#chunks = from[Symbol.asyncIterator]();
+    this.#iterator = from[Symbol.asyncIterator]();
   }
 
-  async read(buffer: Uint8Array): Promise<number> {
-    let at = 0;
-    while (at < buffer.length) {
-      if (this.#rest.length === 0) {
-        const { done, value } = await this.#stop.wait(this.#next());
-        if (done) break;
-        if (!(value instanceof Uint8Array)) throw wrongType('a chunk of the source', 'Uint8Array', value);
-        this.#rest = value;
-        continue;
-      }
-      const part = this.#rest.subarray(0, buffer.length - at);
-      buffer.set(part, at);
-      this.#rest = this.#rest.subarray(part.length);
-      at += part.length;
-    }
-    return at;
+  read(buffer: Uint8Array): Promise<number> {
+    return this.#chunks.fill(buffer);
   }
 
-  async #next(): Promise<IteratorResult<Uint8Array>> {
+  async #next(): Promise<Uint8Array | null> {
+    const { done, value } = await this.#stop.wait(this.#given());
+    if (done) return null;
+    if (!(value instanceof Uint8Array)) throw wrongType('a chunk of the source', 'Uint8Array', value);
+    return value;
+  }
+
+  async #given(): Promise<IteratorResult<Uint8Array>> {
     try {
-      return await this.#chunks.next();
+      return await this.#iterator.next();
     } catch (error) {
       throw streamError(error, 'read');
     }
@@ -157,6 +150,6 @@ export class IterableSource implements ByteSource {
 
   /** A program's `return` may throw, and need not give a promise. */
   async #return(): Promise<void> {
-    await this.#chunks.return?.();
+    await this.#iterator.return?.();
   }
 }

@@ -9,7 +9,7 @@ import { constants, fstatSync, fsync, ftruncate, read, readFileSync, write } fro
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import type { ByteSink, ByteSource } from '../byte-stream.js';
+import { type ByteSink, type ByteSource, Chunks } from '../byte-stream.js';
 import { errnoError } from '../errno.js';
 import { loadNative } from './binding.js';
 
@@ -178,30 +178,21 @@ const INPUT_NAME = 'standard input';
 class SocketSource implements ByteSource {
   readonly name = INPUT_NAME;
   readonly #socket: Socket;
-  readonly #chunks: AsyncIterator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #chunks: Chunks;
   #stopped = false;
 
   constructor(fd: number) {
     this.#socket = socketOf(fd, true);
-    this.#chunks = this.#socket[Symbol.asyncIterator]();
+    const iterator: AsyncIterator<Buffer> = this.#socket[Symbol.asyncIterator]();
+    this.#chunks = new Chunks(async () => {
+      const { done, value } = await iterator.next();
+      return done ? null : value;
+    });
   }
 
   async read(buffer: Uint8Array): Promise<number> {
-    let at = 0;
     try {
-      while (at < buffer.length) {
-        if (this.#rest.length === 0) {
-          const { done, value } = await this.#chunks.next();
-          if (done) break;
-          this.#rest = value;
-        }
-        const part = this.#rest.subarray(0, buffer.length - at);
-        buffer.set(part, at);
-        this.#rest = this.#rest.subarray(part.length);
-        at += part.length;
-      }
-      return at;
+      return await this.#chunks.fill(buffer);
     } catch (error) {
       if (this.#stopped) throw new BlockError('cancelled', 'stopped', { path: this.name });
       throw toBlockError(error, { path: this.name, operation: 'read' });
