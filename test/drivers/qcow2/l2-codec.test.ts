@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { BELOW, Kind, L2Codec, MISS, ZEROES } from '../../../src/drivers/formats/qcow2/l2-codec.js';
+import { PLAIN_MATH } from '../../../src/drivers/formats/qcow2/table-math.js';
 import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 
 const CLUSTER = 65536;
@@ -13,7 +14,7 @@ function table(entries: readonly bigint[]): DataView {
 }
 
 describe('qcow2: L2 entries', () => {
-  const codec = new L2Codec(3, 16);
+  const codec = new L2Codec(3, 16, PLAIN_MATH);
 
   it('are read as they were written', () => {
     const view = table([0n, 0n, 0n, 0n, 0n]);
@@ -39,7 +40,7 @@ describe('qcow2: L2 entries', () => {
   });
 
   it('have no zero flag in version 2', () => {
-    expect(new L2Codec(2, 16).kind(table([1n]), 0)).to.equal(Kind.bad);
+    expect(new L2Codec(2, 16, PLAIN_MATH).kind(table([1n]), 0)).to.equal(Kind.bad);
   });
 
   it('make a run while their host clusters lie in a row', () => {
@@ -60,12 +61,12 @@ describe('qcow2: L2 entries', () => {
       MISS,
       MISS,
     ]);
-    expect(new L2Codec(2, 16).directHost(view, 3, false), 'version 2 has no zero flag').to.equal(MISS);
+    expect(new L2Codec(2, 16, PLAIN_MATH).directHost(view, 3, false), 'version 2 has no zero flag').to.equal(MISS);
     expect([1, 2].map((slot) => codec.directHost(view, slot, true))).to.deep.equal([MISS, CLUSTER]);
   });
 
   it('tell the place of compressed data exactly, beyond 2^53 too', () => {
-    const small = new L2Codec(3, 9);
+    const small = new L2Codec(3, 9, PLAIN_MATH);
     const offset = (1n << 60n) + 12345n;
     const high = Number(((1n << 62n) | offset) >> 32n);
     expect(small.compressedHostExact(high, Number(offset & 0xffff_ffffn))).to.equal(`0x${offset.toString(16)}`);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { BELOW, Kind, MISS, ZEROES } from '../../../src/drivers/formats/qcow2/l2-codec.js';
 import { ExtendedL2Codec } from '../../../src/drivers/formats/qcow2/l2-extended.js';
+import { PLAIN_MATH } from '../../../src/drivers/formats/qcow2/table-math.js';
 import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 
 const CLUSTER = 65536;
@@ -27,7 +28,7 @@ function bitmapOf(view: DataView, slot: number): [zeroes: number, data: number] 
 const host = (offset: number): HostOffset => offset as HostOffset;
 
 describe('qcow2: extended L2 entries', () => {
-  const codec = new ExtendedL2Codec(16);
+  const codec = new ExtendedL2Codec(16, PLAIN_MATH);
 
   it('have a kind for each subcluster', () => {
     const view = table([
@@ -64,7 +65,7 @@ describe('qcow2: extended L2 entries', () => {
     expect([0, 1, 2].map((slot) => codec.kind(view, slot))).to.deep.equal([Kind.bad, Kind.bad, Kind.bad]);
     expect(codec.directSubclusters(view, 0, 1, false)).to.equal(MISS);
     // The first cluster of an external data file lies at offset 0.
-    const external = new ExtendedL2Codec(16, true);
+    const external = new ExtendedL2Codec(16, PLAIN_MATH, true);
     expect([1, 2].map((slot) => external.kind(view, slot))).to.deep.equal([Kind.bad, Kind.mixed]);
     expect(external.directSubclusters(view, 2, 1, true)).to.equal(0);
     expect(external.decode(view, 2).bytes).to.equal(CLUSTER);

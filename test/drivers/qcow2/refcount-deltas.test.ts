@@ -2,10 +2,11 @@
 // ones.
 import { expect } from 'chai';
 import type { Qcow2Image } from '../../../src/drivers/formats/qcow2/image.js';
+import { PointerTable } from '../../../src/drivers/formats/qcow2/pointer-table.js';
 import { getRefcount, setRefcount } from '../../../src/drivers/formats/qcow2/refcount-codec.js';
 import { RefcountDeltas } from '../../../src/drivers/formats/qcow2/refcount-deltas.js';
 import { TableMath } from '../../../src/drivers/formats/qcow2/table-math.js';
-import { type ClusterIndex, makeGeometry } from '../../../src/drivers/formats/qcow2/types.js';
+import { type ClusterIndex, type HostOffset, makeGeometry } from '../../../src/drivers/formats/qcow2/types.js';
 import type { Host } from '../../../src/host/host.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { createSimHost, Random } from '../../../src/host/sim/index.js';
@@ -120,6 +121,37 @@ function deltaTests(open: () => Host): void {
       math.rise(table, 8, count, step);
       for (let i = 0; i < count; i++) expect(table.getBigUint64(8 + i * 8)).to.equal(expected(i));
       expect([table.getBigUint64(0), table.getBigUint64(8 + count * 8)]).to.deep.equal([0n, 0n]);
+    }
+  });
+
+  it('entries that are zero are counted up to the first that is not, or to the last that was asked for', () => {
+    const math = new TableMath(host.memory);
+    const random = new Random(20261201);
+    for (let round = 0; round < 500; round++) {
+      const count = random.between(0, 200);
+      const zeroes = random.between(0, count);
+      const bytes = new Uint8Array(8 + count * 8 + 8);
+      bytes.fill(0xff, 0, 8);
+      // One bit, anywhere in the first entry that is not zero: it may be the one behind those that were asked for.
+      bytes[8 + zeroes * 8 + random.between(0, 7)] = 1 << random.between(0, 7);
+      expect(math.zeroes(viewOf(bytes), 8, count), `round ${round}`).to.equal(zeroes);
+    }
+  });
+
+  it('a table of pointers tells what its entries hold, wherever among its empty ones they are', () => {
+    const math = new TableMath(host.memory);
+    const random = new Random(20261202);
+    for (let round = 0; round < 100; round++) {
+      const table = new PointerTable(0 as HostOffset, random.between(0, 300));
+      const wanted: number[] = [];
+      for (let i = 0; i < table.entries; i++) {
+        if (!random.chance(round / 100)) continue;
+        // Where none but other bits are set, it holds none.
+        const target = random.chance(0.2) ? 0 : random.between(1, 1000) * 65536;
+        table.set(i, target as HostOffset, random.chance(0.5));
+        if (target !== 0) wanted.unshift(target);
+      }
+      expect([...table.targets(math)], `round ${round}`).to.deep.equal(wanted);
     }
   });
 

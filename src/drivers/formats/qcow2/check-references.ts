@@ -20,9 +20,6 @@ import {
 } from './pointer-codec.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
-/** Entries of the refcount table that are tested for zero together: a small image has thousands of which one is used. */
-const ENTRIES_AT_ONCE = 64;
-
 /** Limit of L2 tables that are used more than once; beyond it, the check fails. */
 const MAX_SHARED_TABLES = 4096;
 /** Bits of a refcount table entry that must be zero, low half. */
@@ -92,7 +89,11 @@ export class ReferenceCounter {
       const high = table.getUint32(position);
       const low = table.getUint32(position + 4);
       if (extended && this.#hasWrongBitmap(l1Index, table, position)) continue;
-      if (high === 0 && low === 0) continue;
+      if (high === 0 && low === 0) {
+        const slot = position / entryBytes;
+        position += (Math.max(1, codec.emptyRun(table, slot, entries - slot)) - 1) * entryBytes;
+        continue;
+      }
       if (isOrdinary(high, low, clusterBytes) && !isExternal) {
         const offset = hostIn(high, low);
         const inFile = Math.floor((state.fileLength - offset) / clusterBytes);
@@ -221,19 +222,12 @@ export class ReferenceCounter {
   countRefcountBlocks(): void {
     const state = this.#state;
     const { refcountTable: table, clusterBytes } = state;
-    const { memory } = state.file.node.host;
-    for (let index = 0; index * POINTER_BYTES < table.byteLength; index++) {
-      if (index % ENTRIES_AT_ONCE === 0) {
-        const left = table.byteLength - index * POINTER_BYTES;
-        const bytes = Math.min(left, ENTRIES_AT_ONCE * POINTER_BYTES);
-        if (memory.isZero(new Uint8Array(table.buffer, table.byteOffset + index * POINTER_BYTES, bytes))) {
-          index += ENTRIES_AT_ONCE - 1;
-          continue;
-        }
-      }
+    const entries = table.byteLength / POINTER_BYTES;
+    for (let index = 0; index < entries; index++) {
+      index += state.math.zeroes(table, index * POINTER_BYTES, entries - index);
+      if (index >= entries) break;
       const high = table.getUint32(index * POINTER_BYTES);
       const low = table.getUint32(index * POINTER_BYTES + 4);
-      if (high === 0 && low === 0) continue;
       const offset = blockPointerTarget(table, index);
       const isAligned = isBlockPointerAligned(table, index, clusterBytes);
       const isInside = offset / clusterBytes < Math.ceil(state.fileLength / clusterBytes);

@@ -144,7 +144,7 @@ export class CheckState {
     this.#report = report;
     this.clusterBytes = 2 ** layout.clusterBits;
     this.math = new TableMath(file.node.host.memory);
-    this.codec = makeL2Codec(geometryOf(layout), layout.isExternal);
+    this.codec = makeL2Codec(geometryOf(layout), this.math, layout.isExternal);
     this.fileLength = file.length;
     this.clusterCount = Math.ceil(file.length / this.clusterBytes);
     this.refcountMax = layout.refcountOrder >= 5 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** layout.refcountOrder) - 1;

@@ -56,11 +56,10 @@ export async function createQcow2(
     const l2Start = layout.total - layout.dataClusters - layout.l2Tables;
     const dataStart = layout.total - layout.dataClusters;
     await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, pointers(l2Start, true));
-    const codec = makeL2Codec(layout.geometry, dataFile !== null);
-    const math = new TableMath(file.node.host.memory);
+    const codec = makeL2Codec(layout.geometry, new TableMath(file.node.host.memory), dataFile !== null);
     const first = dataFile === null ? dataStart : 0;
     await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, count, index) =>
-      codec.putPreallocatedRun(math, view, 0, count, place(layout, first + index)),
+      codec.putPreallocatedRun(view, 0, count, place(layout, first + index)),
     );
   }
   if (volume !== null) {

@@ -37,7 +37,6 @@ import { ExtendedMapping, ExternalExtendedMapping } from './mapping-extended.js'
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
-import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
@@ -260,8 +259,8 @@ export class Qcow2Image {
     }
     const { offset, length } = this.#bitmapDirectory;
     metadata.setFixed('bitmap-directory', this.#bitmapDirectory, offset, length);
-    if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
-    if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', targetsOf([table]));
+    if (metadata.checks('active-l2')) metadata.setAll('active-l2', l1.targets(this.math));
+    if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', table.targets(this.math));
   }
 
   /**
@@ -366,17 +365,4 @@ export class Qcow2Image {
     }
     return failure;
   }
-}
-
-/** All host offsets that these tables point to. */
-function targetsOf(tables: readonly PointerTable[]): Float64Array<ArrayBuffer> {
-  let count = 0;
-  for (const table of tables) {
-    for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) count++;
-  }
-  const offsets = new Float64Array(count);
-  for (const table of tables) {
-    for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) offsets[--count] = table.target(i);
-  }
-  return offsets;
 }

@@ -36,8 +36,13 @@ import { EXTENDED_L2_ENTRY_BYTES, type Geometry, type HostOffset, plus, SUBCLUST
 const ALL = 0xffff_ffff;
 
 /** The codec of an image's L2 tables. `isExternal`: of host offsets in an external data file. */
-export function makeL2Codec({ version, clusterBits, extendedL2 }: Geometry, isExternal = false): L2Codec {
-  return extendedL2 ? new ExtendedL2Codec(clusterBits, isExternal) : new L2Codec(version, clusterBits, isExternal);
+export function makeL2Codec(
+  { version, clusterBits, extendedL2 }: Geometry,
+  math: TableMath,
+  isExternal = false,
+): L2Codec {
+  if (extendedL2) return new ExtendedL2Codec(clusterBits, math, isExternal);
+  return new L2Codec(version, clusterBits, math, isExternal);
 }
 
 /** Which subclusters of the entry at byte `at` read as zeroes, and which are data. */
@@ -55,8 +60,8 @@ export class ExtendedL2Codec extends L2Codec {
   override readonly all = ALL;
   readonly #subclusterSize: number;
 
-  constructor(clusterBits: number, isExternal = false) {
-    super(3, clusterBits, isExternal);
+  constructor(clusterBits: number, math: TableMath, isExternal = false) {
+    super(3, clusterBits, math, isExternal);
     this.#subclusterSize = this.clusterSize / SUBCLUSTERS;
   }
 
@@ -203,21 +208,6 @@ export class ExtendedL2Codec extends L2Codec {
     return isCopied(view.getUint32(slot * EXTENDED_L2_ENTRY_BYTES));
   }
 
-  override emptyRun(view: DataView, slot: number, max: number): number {
-    const end = (slot + max) * EXTENDED_L2_ENTRY_BYTES;
-    let at = slot * EXTENDED_L2_ENTRY_BYTES;
-    while (
-      at < end &&
-      view.getUint32(at + 4) === 0 &&
-      view.getUint32(at) === 0 &&
-      view.getUint32(at + 8) === 0 &&
-      view.getUint32(at + 12) === 0
-    ) {
-      at += EXTENDED_L2_ENTRY_BYTES;
-    }
-    return at / EXTENDED_L2_ENTRY_BYTES - slot;
-  }
-
   // ---- writing ------------------------------------------------------------------------------------------------
 
   override put(view: DataView, slot: number, host: HostOffset, copied: boolean, data: number, zeroes: number): void {
@@ -229,7 +219,7 @@ export class ExtendedL2Codec extends L2Codec {
     this.put(view, slot, host, true, 0, 0);
   }
 
-  override putPreallocatedRun(_math: TableMath, view: DataView, slot: number, count: number, host: HostOffset): void {
+  override putPreallocatedRun(view: DataView, slot: number, count: number, host: HostOffset): void {
     for (let i = 0; i < count; i++) this.putPreallocated(view, slot + i, plus(host, i * this.clusterSize));
   }
 

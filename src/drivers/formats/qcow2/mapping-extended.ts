@@ -16,7 +16,7 @@ export class ExtendedMapping extends Mapping {
 
   constructor(image: Qcow2Image, cacheTables: number) {
     const { clusterBits, clusterSize, subclusterSize, l2Span } = image.geometry;
-    const codec = new ExtendedL2Codec(clusterBits, image.data.isExternal);
+    const codec = new ExtendedL2Codec(clusterBits, image.math, image.data.isExternal);
     super(image, cacheTables, codec);
     this.#codec = codec;
     this.#image = image;

@@ -3,6 +3,7 @@
 
 import type { ImageFile } from './image-file.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
+import type { TableMath } from './table-math.js';
 import { type HostOffset, SECTOR } from './types.js';
 
 /** A table is reserved in pieces of so many bytes. */
@@ -30,6 +31,22 @@ export class PointerTable {
   /** Offset that entry `index` holds; 0 for none. Not checked: may be misaligned, or beyond what a number holds exactly. */
   target(index: number): HostOffset {
     return pointerTarget(this.view, index);
+  }
+
+  /** All offsets that its entries hold. */
+  targets(math: TableMath): Float64Array<ArrayBuffer> {
+    let count = 0;
+    for (let i = this.#used(math, 0); i < this.entries; i = this.#used(math, i + 1)) if (this.target(i) !== 0) count++;
+    const offsets = new Float64Array(count);
+    for (let i = this.#used(math, 0); count > 0; i = this.#used(math, i + 1)) {
+      if (this.target(i) !== 0) offsets[--count] = this.target(i);
+    }
+    return offsets;
+  }
+
+  /** Index of the first entry that is not zero, from `from` on; `entries` where there is none. */
+  #used(math: TableMath, from: number): number {
+    return from + math.zeroes(this.view, from * POINTER_BYTES, this.entries - from);
   }
 
   /** The COPIED flag (bit 63) of entry `index`. */

@@ -11,6 +11,7 @@ import { type Layout, place, planStreamed, type Qcow2CreateOptions } from './cre
 import { makeL2Codec } from './l2-extended.js';
 import { putPointer } from './pointer-codec.js';
 import { fillRefcounts } from './refcount-codec.js';
+import { PLAIN_MATH } from './table-math.js';
 
 /** Pointers of a table, one after the other: a cluster each from `first` on. */
 function pointers(layout: Layout, first: number, count: number, bytes: number): Uint8Array {
@@ -66,7 +67,7 @@ function* tables(path: string, options: Qcow2CreateOptions, content: StreamedCon
     putPointer(view, table, place(layout, firstL2 + next++), true);
   }
   if (l1.length > 0) yield l1;
-  const codec = makeL2Codec(geometry, false);
+  const codec = makeL2Codec(geometry, PLAIN_MATH);
   let cluster = firstL2 + l2Tables;
   for (const table of tablesInUse(content, l2Entries, l1Entries)) {
     const entries = new Uint8Array(clusterSize);

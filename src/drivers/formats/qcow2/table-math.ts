@@ -23,7 +23,7 @@ export interface Changes {
 export class TableMath {
   readonly #code: TableCode | null;
 
-  constructor(memory: Memory) {
+  constructor(memory: Pick<Memory, 'tables'>) {
     this.#code = memory.tables;
   }
 
@@ -39,7 +39,16 @@ export class TableMath {
     return done(this.#code.rising(bytesOf(table), at, most, step));
   }
 
-  /** Makes such a run of `count` entries: those behind the first one, which is there. */
+  /** How many entries of 8 bytes from byte `at` of `table` on, `most` at most, are zero. A small image has thousands of them for each one that is used. */
+  zeroes(table: DataView, at: number, most: number): number {
+    const few = Math.min(most, FEW_ITEMS);
+    const run = zeroesIn(table, at, few);
+    if (run < few || few === most) return run;
+    if (this.#code === null) return zeroesIn(table, at, most);
+    return done(this.#code.rising(bytesOf(table), at, most, 0));
+  }
+
+  /** Makes a run of `count` rising entries: those behind the first one, which is there. */
   rise(table: DataView, at: number, count: number, step: number): void {
     if (count > FEW_ITEMS && this.#code !== null) {
       done(this.#code.rise(bytesOf(table), at, count, step));
@@ -117,6 +126,9 @@ export class TableMath {
   }
 }
 
+/** Without native code, for what is made without a host. */
+export const PLAIN_MATH = new TableMath({ tables: null });
+
 function risingIn(table: DataView, at: number, most: number, step: number): number {
   let high = table.getInt32(at);
   let low = table.getInt32(at + 4);
@@ -129,6 +141,13 @@ function risingIn(table: DataView, at: number, most: number, step: number): numb
     count++;
   }
   return count;
+}
+
+function zeroesIn(table: DataView, at: number, most: number): number {
+  const end = at + most * 8;
+  let place = at;
+  while (place < end && table.getInt32(place + 4) === 0 && table.getInt32(place) === 0) place += 8;
+  return (place - at) / 8;
 }
 
 /** What native code has returned. */
