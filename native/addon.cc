@@ -144,7 +144,7 @@ void onCleanup(napi_async_cleanup_hook_handle handle, void* data) {
   if (!binding->closing) closeAll(binding, gone);
 }
 
-/** createEngine(descriptors, order, completions, slots, io_uring?, onBatch, inlineReadMax, waits, guests) -> functions, or -errno. */
+/** createEngine(descriptors, order, completions, slots, io_uring?, onBatch, inlineReadMax, waits, guests, opens) -> functions, or -errno. */
 Napi::Value createEngine(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto binding = std::make_unique<Binding>();
@@ -163,7 +163,7 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   // Kept from here on, started or not: a handle that is being closed still points to the engine.
   env.GetInstanceData<Bindings>()->all.push_back(std::move(binding));
   const int failed = data->engine->start(info[4].As<Napi::Boolean>().Value(), static_cast<uint64_t>(argument(info, 6)),
-                                         info[7].As<Napi::Boolean>().Value());
+                                         info[7].As<Napi::Boolean>().Value(), info[9].ToBoolean().Value());
   if (failed != 0) return Napi::Number::New(env, failed);
   data->onBatch = Napi::Persistent(info[5].As<Napi::Function>());
   napi_async_init(env, nullptr, Napi::String::New(env, "diskwright"), &data->context);

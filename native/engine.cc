@@ -39,11 +39,10 @@ constexpr unsigned kDirectThreads = 16;
 
 const std::atomic<bool> kNotStopping{false};
 
-/** Calls that an engine makes itself where its program has nothing else to do: a hand-over to a worker takes longer than most of them. */
-bool concernsFile(const Request& request) {
+// Calls that an engine makes itself where its program has nothing else to do: a hand-over to a worker takes longer than most of them.
+
+bool changesFile(const Request& request) {
   switch (request.op) {
-    case kOpen:
-    case kClose:
     case kTruncate:
     case kFallocate:
     case kDataSync:
@@ -53,7 +52,13 @@ bool concernsFile(const Request& request) {
   }
 }
 
-unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
+bool opensFile(const Request& request) { return request.op == kOpen || request.op == kClose; }
+
+/** The C library reads a file for it. */
+unsigned cores() {
+  static const unsigned count = std::max(1U, std::thread::hardware_concurrency());
+  return count;
+}
 
 int32_t int32At(const uint8_t* at) {
   int32_t value;
@@ -78,9 +83,10 @@ Engine::Engine(uv_loop_t* loop, const Tables& tables, OnBatch onBatch)
 
 Engine::~Engine() = default;
 
-int Engine::start(bool wantRing, uint64_t inlineReadMax, bool waits) {
+int Engine::start(bool wantRing, uint64_t inlineReadMax, bool waits, bool opens) {
   inlineReadMax_ = inlineReadMax;
   waits_ = waits;
+  opens_ = opens;
   if (wantRing) {
     ring_ = std::make_unique<Uring>(faults_);
     const int failed = ring_->open(std::min(tables_.slots, kMaxRingEntries));
@@ -276,7 +282,7 @@ bool Engine::tryInline(Request& request) {
 }
 
 void Engine::beginElsewhere(Request& request) {
-  if (waits_ && concernsFile(request)) {
+  if ((waits_ && changesFile(request)) || (opens_ && opensFile(request))) {
     runBlocking(request, faults_, kNotStopping);
     finish(request);
   } else if (request.op == kMove && (request.flags & kFlagBackground) != 0) {

@@ -42,10 +42,10 @@ class Engine {
   ~Engine();
 
   /**
-   * 0, or why there is no io_uring (-errno); the engine works in both cases where `wantRing` is false. `waits`: the JavaScript thread makes the calls
-   * that concern a whole file (open, close, ...) itself.
+   * 0, or why there is no io_uring (-errno); the engine works in both cases where `wantRing` is false. `waits`, `opens`: the JavaScript thread
+   * itself makes the calls that change a whole file (truncate, flush, ...), and those that open and close one.
    */
-  int start(bool wantRing, uint64_t inlineReadMax, bool waits);
+  int start(bool wantRing, uint64_t inlineReadMax, bool waits, bool opens);
   /** Takes the slots order[0..count). The result is how many completions there are already. */
   unsigned submit(unsigned count);
   /** Ends threads and ring, waits for what the kernel has begun, closes files and handles; then `closed` is called. */
@@ -99,6 +99,7 @@ class Engine {
   unsigned answered_ = 0;   // completions in the table that JavaScript has not been told of
   uint64_t inlineReadMax_ = 0;
   bool waits_ = false;
+  bool opens_ = false;
   uint64_t writesStallUntil_ = 0;
   uint64_t inlineLeft_ = 0;  // bytes that this submit may still copy on the JavaScript thread
   std::function<void()> closed_;

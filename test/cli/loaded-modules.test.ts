@@ -20,6 +20,9 @@ const LATE = [
   'worker_threads',
 ];
 const PRINT = `process.on('exit', () => process.stderr.write(process.moduleLoadList.join('\\n')));`;
+/** Threads that node has started for calls of the system stay to the end. */
+const COUNT = `import { readdirSync } from 'node:fs';
+process.on('exit', () => process.stderr.write(String(readdirSync('/proc/self/task').length)));`;
 
 /** Modules of ours that no small command needs. */
 const FOREIGN =
@@ -33,7 +36,13 @@ const READING = [
   ['map', 'disk'],
   ['snapshot', '-l', 'disk'],
 ];
-const OTHERS = [['create', '-f', 'qcow2', 'other', '1M'], ['io', '-c', 'quit', 'disk'], ['--help'], ['--version']];
+const OTHERS = [
+  ['measure', '-O', 'qcow2', 'disk'],
+  ['create', '-f', 'qcow2', 'other', '1M'],
+  ['io', '-c', 'quit', 'disk'],
+  ['--help'],
+  ['--version'],
+];
 
 describe('a small command', () => {
   let shop: Workshop;
@@ -44,14 +53,20 @@ describe('a small command', () => {
   });
   afterEach(() => shop.remove());
 
+  /** What `code` writes when node has run `program`. */
+  function atExit(code: string, program: string[]): string {
+    const node = ['--import', `data:text/javascript,${encodeURIComponent(code)}`, ...program];
+    const { status, stderr } = spawnSync(process.execPath, node, { cwd: shop.folder, encoding: 'utf8' });
+    expect(status, stderr).to.equal(0);
+    return stderr;
+  }
+
   /** Names of the modules of node that were loaded, those excepted that every program has. */
   function loaded(...words: string[]): string[] {
-    const list = (program: string[]): string[] => {
-      const node = ['--import', `data:text/javascript,${encodeURIComponent(PRINT)}`, ...program];
-      const { status, stderr } = spawnSync(process.execPath, node, { cwd: shop.folder, encoding: 'utf8' });
-      expect(status, stderr).to.equal(0);
-      return stderr.split('\n').map((line) => line.replace(/^NativeModule /, ''));
-    };
+    const list = (program: string[]): string[] =>
+      atExit(PRINT, program)
+        .split('\n')
+        .map((line) => line.replace(/^NativeModule /, ''));
     const always = new Set(list(['-e', '0']));
     return list([shop.bundle, ...words]).filter((name) => !always.has(name));
   }
@@ -89,6 +104,10 @@ describe('a small command', () => {
       ).to.deep.equal([]);
       const verbs = ours.filter((path) => path.startsWith('cli/verbs/'));
       expect(verbs).to.deep.equal(words[0].startsWith('-') ? [] : [`cli/verbs/${words[0]}`]);
+    });
+
+    it(`waits for the system itself, without node's threads: ${words[0]}`, () => {
+      expect(atExit(COUNT, [shop.bundle, ...words])).to.equal(atExit(COUNT, ['-e', '0']));
     });
   }
 });

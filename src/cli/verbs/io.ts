@@ -112,6 +112,9 @@ const LETTERS: Readonly<Record<string, string>> = {
   'force-share': 'U',
 };
 
+/** Requests that are under way at the same time. */
+const SLOTS = 64;
+
 async function run(options: ParsedOptions): Promise<number> {
   if (options.has('version')) {
     const { followedVersion, versionText } = await import('../version.js');
@@ -146,7 +149,7 @@ async function run(options: ParsedOptions): Promise<number> {
         misaligned: options.has('misalign'),
         imageOpts,
       }),
-    { engine: wish.aio === null ? undefined : AIO_ENGINES[wish.aio] },
+    { engine: wish.aio === null ? undefined : AIO_ENGINES[wish.aio], opens: true, slots: SLOTS },
   );
   // What a signal broke off may still be under way, and a prompt has changed the terminal.
   if (commands.length > 0 && code <= 1) allIsClosed();

@@ -55,6 +55,7 @@ export interface Native {
     inlineReadBytes: number,
     waits: boolean,
     guests: ArrayBuffer,
+    opens: boolean,
   ): NativeEngine | number;
   addressOf(slab: ArrayBuffer): number;
   isZero(data: Uint8Array): boolean;

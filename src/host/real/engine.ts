@@ -51,6 +51,15 @@ export interface Faults {
   heldSteps?: number;
 }
 
+/** See `RealHostOptions`. */
+export interface EnginePlan {
+  ring: boolean;
+  slots: number;
+  inlineReadBytes: number;
+  waits: boolean;
+  opens: boolean;
+}
+
 type Settle = (result: number) => void;
 type Reject = (error: BlockError) => void;
 
@@ -93,6 +102,8 @@ export class Engine {
   readonly ring: boolean;
   /** The JavaScript thread itself makes the calls that concern a whole file. */
   readonly waits: boolean;
+  /** It opens and closes files, and asks for the state of those that are not open. */
+  readonly opens: boolean;
   #int32: Int32Array;
   #float64: Float64Array;
   /** The descriptor of a request that has to wait for a slot. */
@@ -137,10 +148,11 @@ export class Engine {
     this.#handOver();
   };
 
-  constructor(native: Native, ring: boolean, slots: number, inlineReadBytes: number, waits: boolean) {
+  constructor(native: Native, { ring, slots, inlineReadBytes, waits, opens }: EnginePlan) {
     this.native = native;
     this.ring = ring;
     this.waits = waits;
+    this.opens = opens;
     const descriptors = new ArrayBuffer(slots * DESCRIPTOR_BYTES);
     const order = new ArrayBuffer(slots * 4);
     const completions = new ArrayBuffer(slots * COMPLETION_BYTES);
@@ -169,7 +181,7 @@ export class Engine {
     };
     const { buffer: guests } = this.#guests;
     const tables = [descriptors, order, completions] as const;
-    const made = native.createEngine(...tables, slots, ring, onBatch, inlineReadBytes, waits, guests);
+    const made = native.createEngine(...tables, slots, ring, onBatch, inlineReadBytes, waits, guests, opens);
     if (typeof made === 'number') throw errnoError(made, { operation: 'io_uring_setup', path: 'io_uring' });
     this.calls = made;
   }

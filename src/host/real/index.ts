@@ -25,7 +25,7 @@ import { NativeCodecs } from './codecs.js';
 import { Comparer } from './compare.js';
 import { NO_FD } from './descriptor.js';
 import { duplicate, isOpenFor } from './duplicate.js';
-import { Engine, type Faults, Requester } from './engine.js';
+import { Engine, type EnginePlan, type Faults, Requester } from './engine.js';
 import { RealFile, type RealFileOptions } from './file.js';
 import { freeSpaceAt } from './free-space.js';
 import { infoOfPath, kindOfType } from './info.js';
@@ -54,6 +54,8 @@ export interface RealHostOptions {
    * longer than. For a program that has nothing else to do. Default false.
    */
   waits?: boolean;
+  /** Of that, it opens and closes files, and asks for their state. For a program that has nothing to do before its image is open. Default false. */
+  opens?: boolean;
 }
 
 /** Made at each call: node takes longer to make the first one than most commands can spare. */
@@ -69,6 +71,7 @@ const OPTIONS: Shape<RealHostOptions> = {
   slots: integer(1, 65536),
   inlineReadBytes: integer(0),
   waits: bool,
+  opens: bool,
 };
 const CREATE_FLAGS = {
   never: 0,
@@ -89,9 +92,11 @@ export function openRealHost(options: RealHostOptions = {}): RealHost {
     inlineReadBytes = DEFAULT_INLINE_READ_BYTES,
     memoryLimit = DEFAULT_MEMORY_LIMIT,
     waits = false,
+    opens = waits,
   } = checked;
   const native = loadNative();
-  return new RealHost(native, startEngine(native, wanted, slots, inlineReadBytes, waits), memoryLimit);
+  const plan: EnginePlan = { ring: wanted !== 'threads', slots, inlineReadBytes, waits, opens };
+  return new RealHost(native, startEngine(native, wanted, plan), memoryLimit);
 }
 
 function engineFromEnvironment(): EngineName {
@@ -101,18 +106,11 @@ function engineFromEnvironment(): EngineName {
   throw new BlockError('invalid-argument', text, { operation: 'open-host' });
 }
 
-function startEngine(
-  native: Native,
-  wanted: EngineName,
-  slots: number,
-  inlineReadBytes: number,
-  waits: boolean,
-): Engine {
-  if (wanted === 'threads') return new Engine(native, false, slots, inlineReadBytes, waits);
+function startEngine(native: Native, wanted: EngineName, plan: EnginePlan): Engine {
   try {
-    return new Engine(native, true, slots, inlineReadBytes, waits);
+    return new Engine(native, plan);
   } catch (cause) {
-    if (wanted === 'auto') return new Engine(native, false, slots, inlineReadBytes, waits);
+    if (wanted === 'auto') return new Engine(native, { ...plan, ring: false });
     const { errno } = toBlockError(cause);
     const text = `io_uring was asked for, but the system does not provide it (${errno}); DISKWRIGHT_ENGINE=threads does without`;
     throw new BlockError('unsupported', text, { operation: 'open-host', errno, cause });
@@ -220,15 +218,15 @@ export class RealHost implements Host {
     const passed = this.passed.find(path, constants.O_RDONLY, () => true);
     if (passed !== null) {
       passed.release();
-      return infoOfPath(this.#native, `/proc/self/fd/${passed.fd}`, this.#engine.waits);
+      return infoOfPath(this.#native, `/proc/self/fd/${passed.fd}`, this.#engine.opens);
     }
-    return infoOfPath(this.#native, path, this.#engine.waits);
+    return infoOfPath(this.#native, path, this.#engine.opens);
   }
 
   async realPath(path: string): Promise<string> {
     try {
       const name = encodeName(path);
-      return decodeName(this.#engine.waits ? realpathSync.native(name, 'buffer') : await realPathOf(name));
+      return decodeName(this.#engine.opens ? realpathSync.native(name, 'buffer') : await realPathOf(name));
     } catch (error) {
       throw toBlockError(error, { operation: 'real-path', path });
     }
