@@ -15,6 +15,16 @@ let strict: InstanceType<typeof TextDecoder> | undefined;
 
 /** The text that stands for `bytes`. */
 export function decodeName(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) {
+    if (byte >= 0x80) return decodeOther(bytes);
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
+/** Of a name that is not ASCII. */
+function decodeOther(bytes: Uint8Array): string {
   strict ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   try {
     return strict.decode(bytes);
