@@ -34,7 +34,11 @@ export class Mapping {
   readonly #clusterSize: number;
   readonly #l2Span: number;
 
-  constructor(image: Qcow2Image, cacheTables: number, codec = makeL2Codec(image.geometry, image.math, image.data.isExternal)) {
+  constructor(
+    image: Qcow2Image,
+    cacheTables: number,
+    codec = makeL2Codec(image.geometry, image.math, image.data.isExternal),
+  ) {
     this.#image = image;
     const { header, geometry } = image;
     this.l1 = new PointerTable(header.l1TableOffset, header.l1Size);
