@@ -6,6 +6,7 @@ import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema
 import { BlockError } from '../util/errors.js';
 import { fileOf } from './chain.js';
 import type { BlockNode } from './node/node.js';
+import { hintOnProtocol } from './not-here.js';
 import { type DriverNames, defaultDriver, findDriver, namesWithPrefix } from './registry.js';
 
 /** What comes before the first colon, if that comes before any slash; null for a plain path. */
@@ -47,7 +48,10 @@ function namesOf(filename: string): DriverNames {
   const protocol = protocolOf(filename);
   const names = protocol === null ? defaultDriver('path').names : namesWithPrefix(protocol);
   if (names !== undefined) return names;
-  throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, { path: filename });
+  throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, {
+    path: filename,
+    hint: hintOnProtocol(protocol!),
+  });
 }
 
 /**

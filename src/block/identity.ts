@@ -54,7 +54,7 @@ async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockN
 }
 
 function isOpen(path: string, { filename }: BlockNode): string {
-  return `'${path}' is open in this program${filename === path ? '' : `, as '${filename}'`}`;
+  return `This program has '${path}' open already${filename === path ? '' : `, as '${filename}'`}`;
 }
 
 /**
@@ -123,11 +123,10 @@ export async function refuseFileOf(
   for (const source of sources) {
     for (const node of imagesRead(source)) {
       if (!(await fileIds(node)).includes(own)) continue;
-      throw new BlockError(
-        'locked',
-        `Failed to get "write" lock\n'${name}' is the same file as '${node.filename}', which is read`,
-        { path: name, operation: 'open' },
-      );
+      throw new BlockError('locked', `Failed to get "write" lock\n${isOpen(name, node)}`, {
+        path: name,
+        operation: 'open',
+      });
     }
   }
 }

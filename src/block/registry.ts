@@ -17,6 +17,7 @@ import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import type { MeasureRequest } from './measure.js';
 import type { BlockNode, NodeOptions } from './node/node.js';
+import { hintOnDriver } from './not-here.js';
 import type { NodeRole, NodeUse } from './roles.js';
 import type { SalvageHints, SalvageLog } from './salvage.js';
 
@@ -319,7 +320,7 @@ export function knownDriver(name: string): DriverDefinition | null {
 
 /** For an image format that no driver has. */
 export function unknownFormat(name: string): BlockError {
-  return new BlockError('invalid-argument', `Unknown file format '${name}'`);
+  return new BlockError('invalid-argument', `Unknown file format '${name}'`, { hint: hintOn(name) });
 }
 
 /** Whether images of a driver can name a backing file. A node of a driver that is not registered may. */
@@ -331,6 +332,16 @@ export function hasBackingFiles(driver: string): boolean {
 /** Rejects a name that no driver has with `invalid-argument`. */
 export function findDriver(name: string): DriverDefinition {
   const definition = indexed().drivers.get(name);
-  if (definition === undefined) throw new BlockError('invalid-argument', `Unknown driver '${name}'`);
-  return definition;
+  if (definition !== undefined) return definition;
+  throw new BlockError('invalid-argument', `Unknown driver '${name}'`, { hint: hintOn(name) });
+}
+
+/** A line about the unknown driver `name`, for a person: what may have been meant, or that QEMU has it and Diskwright not yet. Undefined: there is nothing to say. */
+export function hintOn(name: string): string | undefined {
+  const { drivers, recognisers } = indexed();
+  return hintOnDriver(
+    name,
+    drivers.keys(),
+    recognisers.some((one) => one.name === name),
+  );
 }

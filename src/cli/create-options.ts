@@ -17,6 +17,7 @@ import { parseSwitch } from '../util/switches.js';
 import { UsageError } from './getopt.js';
 import { optionItems } from './option-text.js';
 import { shown as shownName } from './output.js';
+import { meant } from './own-hint.js';
 
 /** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
 export const QEMU_IMG_FORMAT = 'raw';
@@ -116,11 +117,18 @@ export function parseAmendOptions(format: string, texts: readonly string[]): Rec
         continue;
       }
       const isOfNew = createOptionsOf(format).options.some((candidate) => candidate.name === name);
-      const after = isOfNew ? ['This option is only supported for image creation'] : [];
+      const after = isOfNew ? ['This option is only supported for image creation'] : meantName(name, known);
       throw new UsageError(`Invalid parameter '${name}'`, false, after);
     }
   }
   return options;
+}
+
+function meantName(name: string, known: readonly CreateOption[]): string[] {
+  return meant(
+    name,
+    known.map((option) => option.name),
+  );
 }
 
 /** What the storage of an image of this name is made with: a file has options of its own, beside those of the format. */
@@ -154,7 +162,7 @@ export function parseCreateOptions(format: string, texts: readonly string[], tar
   for (const text of texts) {
     for (const { name, value } of optionItems(text)) {
       const option = known.find((candidate) => candidate.name === name);
-      if (option === undefined) throw new UsageError(`Invalid parameter '${name}'`);
+      if (option === undefined) throw new UsageError(`Invalid parameter '${name}'`, false, meantName(name, known));
       values.set(name, checkedValue(option, value));
     }
   }

@@ -2,7 +2,7 @@
 // file names, `--` before the last of them. Long options can be abbreviated only where the program was called by qemu-img's name.
 
 import type { QapiTypes } from '../schema/generated/types.js';
-import { nearestWord } from '../util/nearest.js';
+import { meantLine } from '../util/nearest.js';
 import type { FormatNames } from './format-names.js';
 
 /** One option of a verb. At least one of `short` and `long` is set. */
@@ -15,7 +15,7 @@ export interface OptionSpec {
   long?: string;
   /** Placeholder of its argument in the help; without it the option takes none. */
   argument?: string;
-  /** What the argument may be, where that is a short list: for completion. */
+  /** What the argument may be, where that is a short list: for completion, and for what may have been meant by another word. */
   values?: readonly string[];
   /**
    * The argument is a list of parameters (`id=ID,path=PATH`) or JSON, of this type; null: of which type, what stands in it says. Absent: it is a word.
@@ -72,8 +72,7 @@ export const OWN_WORDS: GetoptWords = { ...QEMU_IMG_WORDS, abbreviated: undefine
 function nearestOption(option: string, specs: readonly OptionSpec[]): string | null {
   const typed = option.startsWith('--') ? option.slice(2).split('=', 1)[0] : '';
   const known = specs.flatMap(({ long, refused }) => (long === undefined || refused ? [] : [long]));
-  const nearest = typed === '' ? undefined : nearestWord(typed, known);
-  return nearest === undefined ? null : `Did you mean '--${nearest}'?`;
+  return typed === '' ? null : (meantLine(typed, known, '--') ?? null);
 }
 
 /** A mistake in the command line. `lines` are printed, each after the program's name, then `after` as they are. */

@@ -33,6 +33,8 @@ import { progressKind } from './progress.js';
 import { runJob } from './run-job.js';
 import { imageArguments, openImage, type Session, withSession } from './session.js';
 
+const TARGET_MODES = ['absolute-paths', 'existing'] as const;
+
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
   { key: 'target', long: 'target', argument: 'TARGET', help: 'File name of the target. Required.' },
   {
@@ -46,6 +48,7 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     key: 'mode',
     long: 'mode',
     argument: 'MODE',
+    values: TARGET_MODES,
     help: 'absolute-paths (default): create the target; an existing file is replaced. existing: the target exists already.',
   },
   {
@@ -83,7 +86,7 @@ export function targetOf(options: ParsedOptions): Target {
   if (name === undefined) throw new UsageError("Parameter '--target' is missing", true);
   if (name === '') throw new UsageError("Parameter '--target' expects the name of a file");
   registerDrivers();
-  const mode = choiceOption(options, 'mode', ['absolute-paths', 'existing']) ?? 'absolute-paths';
+  const mode = choiceOption(options, 'mode', TARGET_MODES) ?? 'absolute-paths';
   const existing = mode === 'existing';
   if (existing && options.has('options')) throw new UsageError('-o has no effect when the target exists');
   const format = options.get('target-format') ?? (existing ? undefined : formatOfTarget(name));
@@ -240,11 +243,8 @@ async function startTo(
     if (format === undefined) throw error;
     if (failed === 'create') {
       const left = file.left(error);
-      throw new UsageError(
-        `${name}: ${creationFailure(name, format, error)}`,
-        false,
-        left === null ? undefined : [left],
-      );
+      const [line, ...further] = creationFailure(name, format, error).split('\n');
+      throw new UsageError(`${name}: ${line}`, false, left === null ? further : [...further, left]);
     }
     if (failed === 'overlay' && toBlockError(error).code === 'invalid-argument' && !hasBackingFiles(format)) {
       throw new UsageError(`--sync=${sync} needs a target format with backing files, not '${format}'`);

@@ -16,6 +16,12 @@ export const QEMU_IMG = 'qemu-img';
 /** Begins the first argument of a call in place of another program (`as-program.ts`). scripts/launcher.cjs knows it, too. */
 export const AS = '--as=';
 
+/** What may be taken for the name of standard input and output. */
+export const STANDARD = '-';
+/** Why it is not: it is a file's name for the verbs of QEMU's programs, and refused by our own. */
+export const ONLY_CONVERT =
+  "Only 'diskwright convert' reads standard input and writes standard output by the name '-'.";
+
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;
 
@@ -222,18 +228,25 @@ export function reportWarning(message: string): void {
   writeMessage(message.startsWith('WARNING:') ? message : `${programName}: ${message}`);
 }
 
-/** Reports whatever was thrown. `command` is what a hint at `--help` names. */
-export function reportFailure(error: unknown, command = programName): void {
+/** Reports whatever was thrown, and then `hints`, lines for a person. `command` is what a hint at `--help` names. */
+export function reportFailure(error: unknown, command = programName, hints: readonly string[] = []): void {
   if (error instanceof UsageError) {
     for (const line of error.lines) reportError(printable(line));
     for (const line of error.after) writeMessage(printable(line));
+    writeHints(hints.filter((line) => !error.after.includes(line)));
     if (error.hint) writeMessage(`Try '${command} --help' for more information`);
   } else if (error instanceof BlockError && error.code !== 'internal') {
     reportError(messageOf(error));
+    writeHints(hints);
   } else {
     // `printUnexpected` prints it, unless it was printed where it occurred.
     reportUnexpected(command, error);
   }
+}
+
+/** Writes lines for a person, but those that the last message has already. */
+export function writeHints(lines: readonly string[]): void {
+  for (const line of lines) if (!lastError?.includes(line)) writeMessage(printable(line));
 }
 
 /** Why the system refused a request, as QEMU's tools print it: `No space left on device`. Undefined where it was not the system. */
@@ -249,18 +262,30 @@ export function messageOf(error: BlockError): string {
 
 /**
  * `text` of an error, with escapes for unsafe characters in the names of the files that the error and its causes are about. Where it is that another process
- * has locked an image, a line is added that says which.
+ * has locked an image, a line is added that says which; and what the error says for a person, unless the program was called by another's name.
  */
 export function withPrintableNames(text: string, error: BlockError): string {
   let link: unknown = error;
-  let holders = '';
+  const further: string[] = [];
   for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
     if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));
-    if (link.code === 'locked' && link.operation === 'lock') holders = holdersLine(link);
+    if (link.code === 'locked' && link.operation === 'lock') further.push(holdersLine(link));
+    if (programName === PROGRAM) {
+      if (link.path) text = withoutNodeName(text, printable(link.path));
+      if (link.hint !== undefined) further.push(`\n${printable(link.hint)}`);
+      if (link.code === 'not-found' && link.path === STANDARD) further.push(`\n${ONLY_CONVERT}`);
+    }
     link = link.cause;
   }
   // The reason of a cause has the line already where it was made printable before.
-  return text.endsWith(holders) ? text : text + holders;
+  for (const line of further) if (!text.includes(line)) text += line;
+  return text;
+}
+
+/** A name that a node was given by itself says nothing to who typed the name of a file: where it is the only one, the file stands in its place. */
+function withoutNodeName(text: string, file: string): string {
+  const found = new Set(text.match(/#block\d+/g));
+  return found.size === 1 ? text.replace(/#block\d+/g, () => file) : text;
 }
 
 /** The processes that hold the lock of a conflict, as a further line of its message; empty where the system does not tell. */

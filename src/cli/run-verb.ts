@@ -2,29 +2,55 @@
 
 import type { FormatNames } from './format-names.js';
 import { OWN_WORDS, ParsedOptions, parseOptions, QEMU_IMG_WORDS, UsageError } from './getopt.js';
-import { program, QEMU_IMG, reportFailure, write } from './output.js';
+import { ONLY_CONVERT, PROGRAM, program, QEMU_IMG, reportFailure, STANDARD, write, writeHints } from './output.js';
 import { beginProgress, failProgress } from './progress.js';
-import { commandOf, optionsOf, UNTRUSTED, type Verb, verbHelp } from './verb.js';
+import { commandOf, NAMES_OF_FILES, optionsOf, UNTRUSTED, type Verb, verbHelp } from './verb.js';
+import { isOwn } from './verb-table.js';
 
 /** Runs a verb, and reports its failure. */
 export async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
+  let given: ParsedOptions | null = null;
   try {
     if (asksForHelp(args)) return print(await helpFor(verb));
     const options = optionsIn(verb, args);
+    given = options;
     if (options.has('help')) return print(await helpFor(verb));
     const objects = options.all('object').find((text) => text.endsWith('help'));
     const help = objects === undefined ? null : (await import('./object-help.js')).objectHelp(objects);
     if (help !== null) return print(help);
+    refuseStandard(verb, options);
     if (options.has(UNTRUSTED.key)) (await import('./session.js')).trustNoImage();
     beginProgress(options);
     const code = await verb.run(options);
-    if (code !== 0) failProgress();
+    if (code !== 0) {
+      writeHints(await hintsOn(verb, given, false));
+      failProgress();
+    }
     return code;
   } catch (error) {
-    reportFailure(error, commandOf(verb));
+    reportFailure(error, commandOf(verb), await hintsOn(verb, given, error instanceof UsageError));
     failProgress();
     return error instanceof UsageError ? 1 : (verb.failureCode ?? 1);
   }
+}
+
+/** Our own verbs have no `-`: who types it means standard input or output. Throws `UsageError`. */
+function refuseStandard(verb: Verb, options: ParsedOptions): void {
+  if (!isOwn(verb)) return;
+  const files = optionsOf(verb).filter(({ argument }) => argument !== undefined && NAMES_OF_FILES.has(argument));
+  const named = [...options.positional, ...files.flatMap(({ key }) => options.all(key))];
+  if (!named.includes(STANDARD)) return;
+  throw new UsageError(`'-' is no image: '${verb.name}' works on files`, false, [
+    `${ONLY_CONVERT} A file that is called - is './-'.`,
+  ]);
+}
+
+/** Lines about words that may be misspelt; none where the program was called by another's name. */
+async function hintsOn(verb: Verb, given: ParsedOptions | null, misused: boolean): Promise<string[]> {
+  if (given === null || program() !== PROGRAM) return [];
+  const { lineOnOperands, linesOnWords } = await import('./misspelt.js');
+  const lines = linesOnWords(verb, optionsOf(verb), given);
+  return lines.length > 0 || !misused ? lines : lineOnOperands(optionsOf(verb), given);
 }
 
 function optionsIn(verb: Verb, args: readonly string[]): ParsedOptions {

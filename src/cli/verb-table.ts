@@ -1,6 +1,6 @@
 // The verbs of the command line. A verb's module is loaded when it is asked for.
 
-import { nearestWord } from '../util/nearest.js';
+import { meantLine } from '../util/nearest.js';
 import { UsageError } from './getopt.js';
 import { HELP, type ListedVerb, type Verb } from './verb.js';
 
@@ -105,9 +105,14 @@ export const REPLACED_PROGRAMS: Readonly<Record<string, string>> = {
   'qemu-storage-daemon': 'daemon',
 };
 
+/** Whether a verb that opens images is Diskwright's alone, in no program of QEMU's. */
+export function isOwn({ name, opensNoImage }: Verb): boolean {
+  return !opensNoImage && !VERBS[name]?.ofQemuImg && !Object.values(REPLACED_PROGRAMS).includes(name);
+}
+
 /** Loads a verb. Throws `UsageError` where there is none of that name. */
 export async function verbCalled(name: string): Promise<Verb> {
   if (Object.hasOwn(VERBS, name)) return (await VERBS[name].load()).verb;
-  const nearest = nearestWord(name, [...Object.keys(VERBS), HELP]);
-  throw new UsageError(`Command not found: ${name}`, true, nearest === undefined ? [] : [`Did you mean '${nearest}'?`]);
+  const meant = meantLine(name, [...Object.keys(VERBS), HELP]);
+  throw new UsageError(`Command not found: ${name}`, true, meant === undefined ? [] : [meant]);
 }

@@ -23,7 +23,7 @@ export interface Verb {
   failureCode?: number;
   /** The last argument is no option, whatever it begins with: `-2M` is a size. There must be one argument before it. */
   lastIsOperand?: true;
-  /** What its operands are, for completion. Default: files. */
+  /** What its operands are, or its first one, for completion and for what may have been meant. Default: files. */
   operands?: 'folders' | readonly string[];
   /** It opens no image: `--untrusted` would mean nothing. */
   opensNoImage?: true;
@@ -37,6 +37,18 @@ export interface ListedVerb {
   summary: string;
   load(): Promise<{ verb: Verb }>;
 }
+
+/** Placeholders of arguments that are names of files. */
+export const NAMES_OF_FILES: ReadonlySet<string> = new Set([
+  'BACKING_FILE',
+  'BASE',
+  'FILE',
+  'MONITOR',
+  'PATH',
+  'SOURCE',
+  'SOURCE_FILE',
+  'TARGET',
+]);
 
 /** The word that asks for help as a verb does: `diskwright help info`. */
 export const HELP = 'help';

@@ -3,8 +3,8 @@
 //
 // Where strings are allowed (option strings, image file names in JSON), each number and switch may be given as text.
 
-import { BlockError } from '../util/errors.js';
-import { didYouMean, nearestWord } from '../util/nearest.js';
+import { BlockError, type BlockErrorCode } from '../util/errors.js';
+import { didYouMean, meantLine, nearestWord } from '../util/nearest.js';
 import { MAX_BYTES, sizeOfOption } from '../util/size.js';
 import { parseSwitch } from '../util/switches.js';
 import { TYPES } from './generated/table.js';
@@ -64,8 +64,11 @@ class Visitor {
       case 'enum': {
         const word = this.#text(value, path);
         if (!entry.values.includes(word)) {
-          throw invalid(
-            `Parameter '${this.#shown(path)}' does not accept value '${word}'${this.#meant(word, entry.values)}`,
+          throw this.#misspelt(
+            'invalid-argument',
+            `Parameter '${this.#shown(path)}' does not accept value '${word}'`,
+            word,
+            entry.values,
           );
         }
         return word;
@@ -125,10 +128,7 @@ class Visitor {
     }
     for (const name of Object.keys(value)) {
       if (!known.has(name) && value[name] !== undefined) {
-        throw new BlockError(
-          'unknown-option',
-          `Parameter '${join(path, name)}' is unexpected${this.#meant(name, known)}`,
-        );
+        throw this.#misspelt('unknown-option', `Parameter '${join(path, name)}' is unexpected`, name, known);
       }
     }
     return result;
@@ -150,8 +150,10 @@ class Visitor {
     refuseMisspelt(value, known, missing, path);
   }
 
-  #meant(word: string, known: Iterable<string>): string {
-    return this.#suggest ? didYouMean(word, known) : '';
+  /** Where the message has to be the reference's, what may have been meant stands beside it. */
+  #misspelt(code: BlockErrorCode, message: string, word: string, known: Iterable<string>): BlockError {
+    if (this.#suggest) return new BlockError(code, message + didYouMean(word, known));
+    return new BlockError(code, message, { hint: meantLine(word, known) });
   }
 
   #alternate(

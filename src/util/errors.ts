@@ -72,6 +72,8 @@ export interface BlockErrorInfo {
   fromSystem?: boolean;
   /** Class of the error that a QMP server answered: `GenericError`, `CommandNotFound`, `DeviceNotFound`, ... */
   qmpClass?: string;
+  /** A further line for a person: what may have been meant (`Did you mean 'qcow2'?`), or what to do. */
+  hint?: string;
   cause?: unknown;
 }
 
@@ -97,6 +99,8 @@ export class BlockError extends Error {
   declare readonly errno?: string;
   /** Class of the error that a QMP server answered. */
   declare readonly qmpClass?: string;
+  /** A further line for a person: what may have been meant, or what to do. */
+  declare readonly hint?: string;
 
   /** `message`: only for an error whose message is more than its reason, see `at`. */
   constructor(code: BlockErrorCode, reason: string, info: BlockErrorInfo = {}, message = reason) {
@@ -111,6 +115,7 @@ export class BlockError extends Error {
     if (info.operation !== undefined) this.operation = info.operation;
     if (info.errno !== undefined) this.errno = info.errno;
     if (info.qmpClass !== undefined) this.qmpClass = info.qmpClass;
+    if (info.hint !== undefined) this.hint = info.hint;
   }
 
   /** An error of the file (or node) at `path`: its message is `path: reason`. */
@@ -120,8 +125,9 @@ export class BlockError extends Error {
 
   /** The same failure under another code, or with more about it; this error is its cause. */
   as(code: BlockErrorCode, more: BlockErrorInfo = {}): BlockError {
-    const { reason, path, offset, guestOffset, length, operation, errno, fromSystem, qmpClass, message } = this;
-    const info = { path, offset, guestOffset, length, operation, errno, fromSystem, qmpClass, cause: this, ...more };
+    const { reason, path, offset, guestOffset, length, operation, errno, fromSystem, qmpClass, hint, message } = this;
+    const kept = { path, offset, guestOffset, length, operation, errno, fromSystem, qmpClass, hint };
+    const info = { ...kept, cause: this, ...more };
     return new BlockError(code, reason, info, message);
   }
 }

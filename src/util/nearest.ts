@@ -18,6 +18,12 @@ export function nearestWord(word: string, known: Iterable<string>): string | und
   return best;
 }
 
+/** `Did you mean 'base'?`, a line of its own; undefined where no word is similar. `prefix` stands before the word: `--`. */
+export function meantLine(word: string, known: Iterable<string>, prefix = ''): string | undefined {
+  const nearest = nearestWord(word, known);
+  return nearest === undefined ? undefined : `Did you mean '${prefix}${nearest}'?`;
+}
+
 /** ` (did you mean 'base'?)`, or nothing. */
 export function didYouMean(word: string, known: Iterable<string>): string {
   const nearest = nearestWord(word, known);

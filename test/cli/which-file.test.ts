@@ -49,16 +49,16 @@ describe('the file that a command names', () => {
     });
   }
 
-  it('is open in this program, where it names one image twice', () => {
+  it('is open already, where it names one image twice', () => {
     shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'twice', '1M');
     for (const name of ['a', 'b']) shop.must('qemu-img', 'bitmap', '--add', 'twice', name);
     linkSync(shop.path('twice'), shop.path('link'));
     const before = readFileSync(shop.path('twice'));
     const itself: [words: string, stderr: RegExp][] = [
-      ['bitmap --merge a -b twice -F qcow2 twice b', /lock\n'twice' is open in this program\n$/],
-      ['bitmap --merge a -b link -F qcow2 twice b', /lock\n'link' is open in this program, as 'twice'\n$/],
-      ['salvage -O qcow2 twice twice', /lock\n'twice' is open in this program\n$/],
-      ['salvage -O qcow2 twice link', /lock\n'link' is open in this program, as 'twice'\n$/],
+      ['bitmap --merge a -b twice -F qcow2 twice b', /lock\nThis program has 'twice' open already\n$/],
+      ['bitmap --merge a -b link -F qcow2 twice b', /lock\nThis program has 'link' open already, as 'twice'\n$/],
+      ['salvage -O qcow2 twice twice', /lock\nThis program has 'twice' open already\n$/],
+      ['salvage -O qcow2 twice link', /lock\nThis program has 'link' open already, as 'twice'\n$/],
     ];
     for (const [words, expected] of itself) {
       const { code, stderr } = shop.ours(...words.split(' '));

@@ -35,7 +35,7 @@ describe('an image that is open for writing in the same program', () => {
         const error = await failureOf(call(workspace));
         expect(error).to.include({ code: 'locked', path: '/used' });
         expect(error.message).to.match(
-          /^Failed to get (shared )?"write" lock\n'\/used' is open in this program(: close it, or read it with 'forceShare')?$/,
+          /^Failed to get (shared )?"write" lock\nThis program has '\/used' open already(: close it, or read it with 'forceShare')?$/,
         );
       }));
   }

@@ -2,7 +2,7 @@
 
 import type { FormatNames } from '../format-names.js';
 import type { OptionSpec } from '../getopt.js';
-import { HELP, type ListedVerb, optionsOf } from '../verb.js';
+import { HELP, type ListedVerb, NAMES_OF_FILES, optionsOf } from '../verb.js';
 
 export interface CompletedOption {
   /** `-f`, `--format`. */
@@ -21,9 +21,6 @@ export interface CompletedVerb {
   options: readonly CompletedOption[];
   operands: readonly string[] | 'files' | 'folders';
 }
-
-/** Placeholders of names of files. */
-const FILES = new Set(['BACKING_FILE', 'BASE', 'FILE', 'MONITOR', 'PATH', 'SOURCE', 'SOURCE_FILE', 'TARGET']);
 
 /** The verbs of `listed`, and the word `help`. */
 export async function completedVerbs(
@@ -58,5 +55,5 @@ function completed({ short, long, argument, values, help }: OptionSpec, formats:
 
 function valuesOf(argument: string | undefined, formats: FormatNames): CompletedOption['values'] {
   if (argument?.endsWith('FMT')) return formats.each;
-  return argument !== undefined && FILES.has(argument) ? 'files' : 'anything';
+  return argument !== undefined && NAMES_OF_FILES.has(argument) ? 'files' : 'anything';
 }

@@ -1,5 +1,6 @@
 // Options of `diskwright daemon`: those of qemu-storage-daemon. They take effect in the order in which they are given.
 
+import { GENERATIONS } from '../generations.js';
 import type { OptionSpec } from '../getopt.js';
 
 export const OPTIONS = [
@@ -58,6 +59,7 @@ export const OPTIONS = [
     key: 'compat',
     long: 'compat',
     argument: 'WHICH',
+    values: GENERATIONS,
     help: 'Monitors take the commands of an older QMP, too, for clients that were written for it: first-names (block_stream, block_job_set_speed, block_job_cancel) or 2.1 (blockdev-add with options and id, and so on). May be given twice.',
   },
   {

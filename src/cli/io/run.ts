@@ -6,9 +6,10 @@
 
 import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
 import { reportError, reportFailure, shown, writeMessage } from '../output.js';
+import { meant } from '../own-hint.js';
 import { Interrupt, type Session } from '../session.js';
 import type { IoCommand, IoOutcome, IoState } from './command.js';
-import { commandCalled, isRefused } from './commands.js';
+import { COMMANDS, commandCalled, isRefused } from './commands.js';
 import type { Lines } from './lines.js';
 import { type OpenWish, openDisk } from './open-image.js';
 import { countComplaint, parseWords, splitWords } from './words.js';
@@ -116,7 +117,7 @@ class Program implements IoState {
     const command = commandCalled(called);
     if (command === undefined) {
       if (isRefused(called)) reportError(`command '${called}' is not supported yet`);
-      else writeMessage(`command "${called}" not found`);
+      else reportUnknown(called);
       return 'failed';
     }
     if (!this.#allows(command, called, words.length)) return 'failed';
@@ -163,6 +164,12 @@ class Program implements IoState {
   releaseSignals(): void {
     this.#interrupt.stop();
   }
+}
+
+function reportUnknown(called: string): void {
+  writeMessage(`command "${called}" not found`);
+  const names = COMMANDS.map(({ name }) => name);
+  for (const line of meant(called, names)) writeMessage(line);
 }
 
 function listed(commands: readonly string[]): Lines {

@@ -1,6 +1,7 @@
 // The options of `diskwright nbd`: qemu-nbd's, by the same names.
 
-import { FORMAT, HELP } from '../arguments.js';
+import { AIO_ENGINES, CACHE_MODES, FORMAT, HELP } from '../arguments.js';
+import { GENERATIONS } from '../generations.js';
 import type { OptionSpec } from '../getopt.js';
 
 const CONNECTION: readonly OptionSpec[] = [
@@ -99,6 +100,7 @@ const IMAGE: readonly OptionSpec[] = [
     key: 'cache',
     long: 'cache',
     argument: 'MODE',
+    values: Object.keys(CACHE_MODES),
     help: 'none, writeback (default), writethrough, directsync or unsafe.',
   },
   { key: 'nocache', short: 'n', long: 'nocache', help: 'The same as --cache=none.' },
@@ -106,18 +108,21 @@ const IMAGE: readonly OptionSpec[] = [
     key: 'aio',
     long: 'aio',
     argument: 'MODE',
+    values: Object.keys(AIO_ENGINES),
     help: 'threads, io_uring or native (which needs --cache=none or directsync, and is done by io_uring). Default: io_uring where the system has it.',
   },
   {
     key: 'discard',
     long: 'discard',
     argument: 'MODE',
+    values: ['ignore', 'off', 'unmap', 'on'],
     help: 'What a trim request does: ignore (default, also off) or unmap (also on).',
   },
   {
     key: 'detect-zeroes',
     long: 'detect-zeroes',
     argument: 'MODE',
+    values: ['off', 'on', 'unmap'],
     help: 'Whether a write of zeroes becomes a request to write zeroes: off (default), on, or unmap (which may free the range, and needs --discard=unmap).',
   },
 ].map((option) => ({ ...option, group: 'Image' }));
@@ -158,6 +163,7 @@ const GENERAL: readonly OptionSpec[] = [
     key: 'compat',
     long: 'compat',
     argument: 'WHICH',
+    values: GENERATIONS,
     help: 'The monitor takes the commands of an older QMP, too: first-names or 2.1, as that of diskwright daemon. May be given twice.',
   },
   { key: 'fork', long: 'fork', help: 'Continue in the background once clients can connect.' },

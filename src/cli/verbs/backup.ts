@@ -17,6 +17,7 @@ import {
 import { write } from '../output.js';
 import type { Verb } from '../verb.js';
 
+const SYNCS = ['full', 'top', 'incremental', 'bitmap'] as const;
 const BITMAP_MODES = ['on-success', 'always', 'never'] as const satisfies readonly BitmapSyncMode[];
 
 export const verb: Verb = {
@@ -34,6 +35,7 @@ ${IMAGE_IN_USE} With --bitmap, the bitmap in FILENAME changes, too.`,
       key: 'sync',
       long: 'sync',
       argument: 'SYNC',
+      values: SYNCS,
       help: 'full (default): copy the content of the whole chain. top: copy the data of FILENAME itself into an overlay of its backing file. incremental: copy what --bitmap marks as changed; bitmap: the same, with any --bitmap-mode.',
     },
     {
@@ -94,7 +96,7 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   const target = targetOf(options);
-  const sync = choiceOption(options, 'sync', ['full', 'top', 'incremental', 'bitmap']) ?? 'full';
+  const sync = choiceOption(options, 'sync', SYNCS) ?? 'full';
   const bitmap = options.get('bitmap');
   const mode = choiceOption(options, 'bitmap-mode', BITMAP_MODES) ?? (bitmap === undefined ? undefined : 'on-success');
   const compress = options.has('compress');

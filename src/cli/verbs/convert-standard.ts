@@ -14,19 +14,18 @@ import { type CreateValues, fileCreateOptions, imageCreateOptions, withSize } fr
 import { reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { incompleteImage, NewImageFile } from '../new-image-file.js';
-import { program, QEMU_IMG, reportError } from '../output.js';
+import { program, QEMU_IMG, reportError, STANDARD } from '../output.js';
 import { endFailed, openProgress, type ProgressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { Interrupt, openImage, reasonWithFile, type Session } from '../session.js';
 import { reportNotCreated, stateOfFiles } from './convert-report.js';
 
-/** The name of standard input and output. By qemu-img's name, it is that of a file. */
-const STANDARD = '-';
 /** Number of /dev/null on Linux. */
 const NULL_DEVICE = 0x103n;
 /** The bits of the flags of an open file that say whether it is read or written. */
 const ACCESS_MODE = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
 
+/** By qemu-img's name, it is a file. */
 export function isStandard(name: string): boolean {
   return name === STANDARD && program() !== QEMU_IMG;
 }

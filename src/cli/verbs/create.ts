@@ -3,7 +3,7 @@
 import { createImage } from '../../block/create.js';
 import { checkProtocolOf } from '../../block/filename.js';
 import { hasBackingFiles } from '../../block/registry.js';
-import { toBlockError } from '../../util/errors.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
 import { BY_SIGNAL, HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
@@ -124,12 +124,13 @@ async function run(options: ParsedOptions): Promise<number> {
   );
 }
 
-/** Throws `UsageError` for a name of a protocol that is not known. */
+/** Throws `invalid-argument` for a name of a protocol that is not known. */
 function checkProtocol(filename: string): void {
   try {
     checkProtocolOf(filename);
   } catch (error) {
-    throw new UsageError(`${filename}: ${reasonOf(toBlockError(error))}`);
+    const { code, reason } = toBlockError(error);
+    throw BlockError.at(filename, code, reason, { cause: error });
   }
 }
 

@@ -8,6 +8,7 @@ import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { incompleteImage, NewImageFile } from '../new-image-file.js';
 import { reportError, shown } from '../output.js';
+import { meant } from '../own-hint.js';
 import { Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -21,8 +22,9 @@ export const verb: Verb = {
   synopsis: '[-f FMT | --image-opts] [-O OUTPUT_FMT] [-U] [bs=SIZE] [count=BLOCKS] [skip=BLOCKS] if=INPUT of=OUTPUT',
   description:
     'Copies blocks of the image INPUT into the new image OUTPUT. An existing file is replaced.\n\n' +
-    'bs is the size of a block, 512 bytes where it is left out. The copy ends with block number count of INPUT, and begins behind the first skip blocks: both count ' +
-    'from the begin of INPUT, as with qemu-img 7.2. The new image is as large as what is copied, in whole sectors.',
+    'bs is the size of a block; the default is 512 bytes. The copy leaves out the first skip blocks of INPUT, and ends with its block number count: unlike that of ' +
+    'dd, count includes the blocks that are skipped, as with qemu-img 7.2. The size of the new image is the size of what is copied, in whole sectors.\n\n' +
+    'The name - is that of a file here, as with qemu-img: only diskwright convert reads standard input and writes standard output by it.',
   options: [
     { ...FORMAT, help: ({ all }) => `Format of INPUT: ${all}. Without it the image is probed.` },
     {
@@ -113,7 +115,9 @@ function operandsIn(words: readonly string[]): Operands {
   for (const word of words) {
     const equals = word.indexOf('=');
     const name = (equals < 0 ? word : word.slice(0, equals)) as Name;
-    if (equals < 0 || !NAMES.includes(name)) throw new UsageError(`unrecognized operand ${name}`);
+    if (equals < 0 || !NAMES.includes(name)) {
+      throw new UsageError(`unrecognized operand ${name}`, false, meant(name, NAMES));
+    }
     const value = word.slice(equals + 1);
     if (name === 'if') found.input = value;
     else if (name === 'of') found.output = value;

@@ -1,6 +1,6 @@
 // `diskwright io`: single requests to an image, typed or in a script. It also runs where the program is called by the name qemu-io (through a link).
 
-import { AIO_ENGINES, BY_SIGNAL, HELP, OBJECT } from '../arguments.js';
+import { AIO_ENGINES, BY_SIGNAL, CACHE_MODES, HELP, OBJECT } from '../arguments.js';
 import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
 import { allIsClosed } from '../leave.js';
 import { PROGRAM, program, write } from '../output.js';
@@ -47,6 +47,7 @@ export const verb: Verb = {
       short: 't',
       long: 'cache',
       argument: 'MODE',
+      values: Object.keys(CACHE_MODES),
       help: 'none, writeback (default), writethrough, directsync or unsafe.',
     },
     { key: 'nocache', short: 'n', long: 'nocache', help: 'The same as -t none.' },
@@ -55,6 +56,7 @@ export const verb: Verb = {
       short: 'd',
       long: 'discard',
       argument: 'MODE',
+      values: ['unmap', 'on', 'ignore', 'off'],
       help: 'Discards are passed on: unmap (default; or on), or ignore (or off).',
     },
     {
@@ -62,6 +64,7 @@ export const verb: Verb = {
       short: 'i',
       long: 'aio',
       argument: 'MODE',
+      values: Object.keys(AIO_ENGINES),
       help: 'threads, io_uring or native (which needs -t none or directsync, and is done by io_uring). Default: io_uring where the system has it.',
     },
     { key: 'native-aio', short: 'k', long: 'native-aio', help: 'The same as -i native.' },

@@ -8,7 +8,7 @@ import { type ParsedOptions, UsageError } from '../getopt.js';
 import { monitorAddress } from '../jobs/address.js';
 import { JobSampler } from '../jobs/sample.js';
 import { jobObjects, listed } from '../jobs/show.js';
-import { type JobOrder, jobOrder } from '../jobs/verbs.js';
+import { JOB_VERBS, type JobOrder, jobOrder } from '../jobs/verbs.js';
 import { prettyJson } from '../json.js';
 import { isTerminal, standardStream, write } from '../output.js';
 import { withSession } from '../session.js';
@@ -20,6 +20,7 @@ const BETWEEN_MS = 300;
 export const verb: Verb = {
   name: 'jobs',
   opensNoImage: true,
+  operands: JOB_VERBS,
   synopsis: '-m MONITOR [--follow] [--json] [VERB ID [SPEED] | execute COMMAND [JSON]]',
   description:
     'Lists the jobs of a process that has a QMP monitor: diskwright daemon, diskwright nbd --monitor, qemu-storage-daemon, or a virtual machine ' +

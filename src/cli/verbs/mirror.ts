@@ -15,6 +15,10 @@ import {
 import { write } from '../output.js';
 import type { Verb } from '../verb.js';
 
+const SYNCS = ['full', 'top', 'none'] as const;
+const COPY_MODES = ['background', 'write-blocking'] as const;
+const SWITCH = ['on', 'off'] as const;
+
 export const verb: Verb = {
   name: 'mirror',
   synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
@@ -26,6 +30,7 @@ export const verb: Verb = {
       key: 'sync',
       long: 'sync',
       argument: 'SYNC',
+      values: SYNCS,
       help: 'full (default): copy the content of the whole chain. top: copy the data of FILENAME itself into an overlay of its backing file. none: copy nothing; the target is an overlay of FILENAME.',
     },
     {
@@ -39,9 +44,16 @@ export const verb: Verb = {
       key: 'copy-mode',
       long: 'copy-mode',
       argument: 'MODE',
+      values: COPY_MODES,
       help: 'background (default) or write-blocking: how writes during the job reach the target.',
     },
-    { key: 'unmap', long: 'unmap', argument: 'on|off', help: 'Zeroes may become holes on the target (default: on).' },
+    {
+      key: 'unmap',
+      long: 'unmap',
+      argument: 'on|off',
+      values: SWITCH,
+      help: 'Zeroes may become holes on the target (default: on).',
+    },
     ...COPY_POLICIES,
     ...JOB_OPTIONS,
     { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Copy only what a bitmap marks.', refused: true },
@@ -61,11 +73,11 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   const target = targetOf(options);
-  const sync = choiceOption(options, 'sync', ['full', 'top', 'none']) ?? 'full';
+  const sync = choiceOption(options, 'sync', SYNCS) ?? 'full';
   const granularity = limitOption(options, 'granularity', 'granularity');
   const bufSize = limitOption(options, 'buf-size', 'buf-size');
-  const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
-  const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
+  const copyMode = choiceOption(options, 'copy-mode', COPY_MODES);
+  const unmap = choiceOption(options, 'unmap', SWITCH) !== 'off';
   const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
   checkMirror({ ...own, sync });
   return runTargetJob(options, target, { sync }, 'Image mirrored.', async (env, source, plan, common) => {

@@ -12,6 +12,8 @@ import { reportError, reportWarning, shown, write } from '../output.js';
 import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
+const MODES: readonly PreallocMode[] = ['off', 'metadata', 'falloc', 'full'];
+
 export const verb: Verb = {
   name: 'resize',
   synopsis: '[-f FMT] [--shrink] [--preallocation=MODE] [-q] FILENAME [+|-]SIZE',
@@ -26,6 +28,7 @@ export const verb: Verb = {
       key: 'preallocation',
       long: 'preallocation',
       argument: 'MODE',
+      values: MODES,
       help: 'What is new is allocated: off (default), metadata, falloc or full.',
     },
     IMAGE_OPTS,
@@ -48,7 +51,6 @@ export const verb: Verb = {
   run,
 };
 
-const MODES: readonly PreallocMode[] = ['off', 'metadata', 'falloc', 'full'];
 const SHRINKS =
   "Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, make sure there is no important data there.";
 

@@ -72,7 +72,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'refused-leaves-nothing': ({ bothFail, sameWords, untouched }) => bothFail && sameWords && untouched,
   'same-file-named': ({ mine, other, bothFail }) =>
     bothFail &&
-    mine.stderr.replace(/^'.*' is open in this program$/m, '') ===
+    mine.stderr.replace(/^This program has '.*' open already$/m, '') ===
       other.stderr.replace(/^Is another process using the image \[.*\]\?$/m, ''),
   'wrong-option-named': ({ bothFail, mine, other }) =>
     bothFail && [mine, other].every(({ stderr }) => /^qemu-img: unrecognized option '/.test(stderr)),
