@@ -1,5 +1,6 @@
 // Completion for bash. A word with `=` in it arrives there as three: `--output`, `=`, `js`.
 
+import { allListed, type ListedOption, type OptionLists, optionLists } from './lists.js';
 import type { CompletedOption, CompletedVerb } from './words.js';
 
 export function bashCompletion(program: string, verbs: readonly CompletedVerb[]): string {
@@ -13,6 +14,7 @@ export function bashCompletion(program: string, verbs: readonly CompletedVerb[])
   return SCRIPT.replace('OPTIONS', () => options.join('\n'))
     .replace('ARGUMENTS', () => argumentCases(verbs).join('\n'))
     .replace('OPERANDS', () => operands.join('\n'))
+    .replace('LISTS', () => listCases(optionLists()).join('\n'))
     .replace('VERBS', () => verbs.map(({ name }) => name).join(' '))
     .replaceAll('PROGRAM', program);
 }
@@ -32,7 +34,26 @@ function argumentCases(verbs: readonly CompletedVerb[]): string[] {
 
 function answerOf({ values }: CompletedOption): string {
   if (values === 'files') return '_PROGRAM_files -f';
-  return values === 'anything' ? ':' : `_PROGRAM_words ${quoted(values)}`;
+  if (values === 'anything') return ':';
+  if ('kind' in values) return `_PROGRAM_list ${values.kind} ${quoted(values.format)}`;
+  return `_PROGRAM_words ${quoted(values)}`;
+}
+
+/** For each kind and format the names (`create:qcow2:`) and the values (`create:qcow2:compat`); without a format those of all. */
+function listCases(lists: OptionLists): string[] {
+  return Object.entries(lists).flatMap(([kind, formats]) =>
+    [...Object.entries(formats), ['', allListed(formats)] as const].flatMap(([format, options]) =>
+      casesOf(`${kind}:${format}:`, options),
+    ),
+  );
+}
+
+function casesOf(start: string, options: readonly ListedOption[]): string[] {
+  const valued = options.filter(({ values }) => values.length > 0);
+  return [
+    `    ${start}) echo ${quoted(options.map(({ name }) => name))} ;;`,
+    ...valued.map(({ name, values }) => `    ${start}${name}) echo ${quoted(values)} ;;`),
+  ];
 }
 
 function quoted(words: readonly string[]): string {
@@ -49,6 +70,30 @@ _PROGRAM_words() {
 _PROGRAM_files() {
   compopt -o filenames 2>/dev/null
   mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
+}
+
+_PROGRAM_listed() {
+  case $1 in
+LISTS
+  esac
+}
+
+# A name or a value in the list that an option takes ($1: of which kind, $2: the options that name the format).
+_PROGRAM_list() {
+  local item=\${value##*,} word before= format=
+  for word in "\${COMP_WORDS[@]}"; do
+    if [[ $word == = ]]; then continue; fi
+    if [[ -n $before && " $2 " == *" $before "* ]]; then format=$word; fi
+    before=$word
+  done
+  if [[ -z $(_PROGRAM_listed "$1:$format:") ]]; then format=; fi
+  if [[ $item == *=* ]]; then
+    _PROGRAM_words "$(_PROGRAM_listed "$1:$format:\${item%%=*}")"
+    return
+  fi
+  compopt -o nospace 2>/dev/null
+  local head=\${cur%"$item"}
+  mapfile -t COMPREPLY < <(compgen -P "$head" -S = -W "$(_PROGRAM_listed "$1:$format:")" -- "$item")
 }
 
 _PROGRAM_options() {
@@ -77,11 +122,18 @@ _PROGRAM() {
     _PROGRAM_words 'qemu-img qemu-io qemu-nbd'
     return
   fi
-  if [[ $cur == = ]]; then
-    cur=
-  elif [[ $prev == = ]] && ((COMP_CWORD > 2)); then
-    prev=\${COMP_WORDS[COMP_CWORD - 2]}
+  # The word as it was typed, put together again.
+  local at=$COMP_CWORD value=$cur
+  while ((at > 2)) && [[ \${COMP_WORDS[at]} == = || \${COMP_WORDS[at - 1]} == = ]]; do
+    ((at--))
+    value=\${COMP_WORDS[at]}$value
+  done
+  prev=\${COMP_WORDS[at - 1]}
+  if [[ $value == --*=* ]]; then
+    prev=\${value%%=*}
+    value=\${value#*=}
   fi
+  if [[ $cur == = ]]; then cur=; fi
   if _PROGRAM_argument "$verb:$prev"; then
     return
   fi

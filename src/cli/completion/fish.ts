@@ -1,11 +1,52 @@
 // Completion for fish: a line for each verb, and for each option of a verb.
 
+import { allListed, optionLists } from './lists.js';
 import type { CompletedOption, CompletedVerb } from './words.js';
+
+/** The function that completes the list of `-o`: what stands before its last item stays. */
+const LISTED = '__diskwright_list';
+
+function listFunction(): string[] {
+  const cases = Object.entries(optionLists()).flatMap(([kind, formats]) =>
+    allListed(formats).map(
+      ({ name, values }) => `        case ${kind}:${name}\n            printf '%s\\n' ${values.join(' ')}`,
+    ),
+  );
+  const names = Object.entries(optionLists()).map(
+    ([kind, formats]) =>
+      `        case ${kind}:\n            printf '%s=\\n' ${allListed(formats)
+        .map(({ name }) => name)
+        .join(' ')}`,
+  );
+  return [
+    `function ${LISTED}_words`,
+    '    switch $argv[1]',
+    ...names,
+    ...cases.filter((each) => !each.endsWith("' ")),
+    '    end',
+    'end',
+    `function ${LISTED}`,
+    "    set -l head (string replace -r '[^,]*$' '' -- (commandline -ct))",
+    "    set -l item (string replace -r '^.*,' '' -- (commandline -ct))",
+    "    if string match -q '*=*' -- $item",
+    '        set -l name (string split -m 1 = -- $item)[1]',
+    `        for value in (${LISTED}_words $argv[1]:$name)`,
+    '            echo $head$name=$value',
+    '        end',
+    '        return',
+    '    end',
+    `    for name in (${LISTED}_words $argv[1]:)`,
+    '        echo $head$name',
+    '    end',
+    'end',
+  ];
+}
 
 export function fishCompletion(program: string, verbs: readonly CompletedVerb[]): string {
   const lines = [
     `# Completion of ${program} for fish, made by "${program} completion fish".`,
     '',
+    ...listFunction(),
     `complete -c ${program} -n __fish_use_subcommand -f -l help -d 'Show the general help'`,
     `complete -c ${program} -n __fish_use_subcommand -x -l as -a 'qemu-img qemu-io qemu-nbd' -d 'Take the command line of that tool'`,
     `complete -c ${program} -n __fish_use_subcommand -f -l version -d 'Show the version'`,
@@ -27,6 +68,8 @@ function optionWords({ names, argument, values, help }: CompletedOption): string
   const what = `-d ${quoted(help)}`;
   if (argument === undefined) return [...given, what].join(' ');
   if (values === 'files') return [...given, '-r -F', what].join(' ');
+  if (typeof values === 'object' && 'kind' in values)
+    return [...given, '-x', `-a ${quoted(`(${LISTED} ${values.kind})`)}`, what].join(' ');
   return [...given, '-x', ...(values === 'anything' ? [] : [`-a ${quoted(values.join(' '))}`]), what].join(' ');
 }
 

@@ -2,7 +2,8 @@
 
 import type { FormatNames } from '../format-names.js';
 import type { OptionSpec } from '../getopt.js';
-import { HELP, type ListedVerb, NAMES_OF_FILES, optionsOf } from '../verb.js';
+import { HELP, type ListedVerb, NAMES_OF_FILES, optionsOf, type Verb } from '../verb.js';
+import type { ListKind } from './lists.js';
 
 export interface CompletedOption {
   /** `-f`, `--format`. */
@@ -10,9 +11,16 @@ export interface CompletedOption {
   /** Placeholder of the argument; undefined: it takes none. */
   argument: string | undefined;
   /** What the argument may be. */
-  values: readonly string[] | 'files' | 'anything';
+  values: readonly string[] | 'files' | 'anything' | OptionList;
   /** The first sentence of the help. */
   help: string;
+}
+
+/** The argument is a list `name=value,...`. */
+export interface OptionList {
+  kind: ListKind;
+  /** The option that names the format whose options these are. */
+  format: readonly string[];
 }
 
 export interface CompletedVerb {
@@ -35,7 +43,7 @@ export async function completedVerbs(
       return {
         name,
         summary,
-        options: options.map((option) => completed(option, formats)),
+        options: options.map((option) => completed(option, formats, listOf(verb, option))),
         operands: verb.operands ?? 'files',
       };
     }),
@@ -43,12 +51,26 @@ export async function completedVerbs(
   return [...verbs, { name: HELP, summary: 'explain a command', options: [], operands: names }];
 }
 
-function completed({ short, long, argument, values, help }: OptionSpec, formats: FormatNames): CompletedOption {
+/** The list that the argument of `option` is; undefined: it is none. */
+function listOf(verb: Verb, { key }: OptionSpec): OptionList | undefined {
+  if (key !== 'options') return undefined;
+  const format = ['output-format', 'target-format', 'format'].flatMap(
+    (name) => verb.options.find((one) => one.key === name) ?? [],
+  );
+  return { kind: verb.name === 'amend' ? 'amend' : 'create', format: namesOf(format[0]!) };
+}
+
+function namesOf({ short, long }: OptionSpec): string[] {
+  return [...(short === undefined ? [] : [`-${short}`]), ...(long === undefined ? [] : [`--${long}`])];
+}
+
+function completed(option: OptionSpec, formats: FormatNames, list: OptionList | undefined): CompletedOption {
+  const { argument, values, help } = option;
   const text = typeof help === 'string' ? help : help(formats);
   return {
-    names: [...(short === undefined ? [] : [`-${short}`]), ...(long === undefined ? [] : [`--${long}`])],
+    names: namesOf(option),
     argument,
-    values: values ?? valuesOf(argument, formats),
+    values: list ?? values ?? valuesOf(argument, formats),
     help: /^.*?[.:](?= |$)|^.*/.exec(text)![0].replace(/[.:]$/, ''),
   };
 }

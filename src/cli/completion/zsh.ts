@@ -1,5 +1,6 @@
 // Completion for zsh: a function for its completion system, in a file called _PROGRAM of a folder of $fpath.
 
+import { allListed, optionLists } from './lists.js';
 import type { CompletedOption, CompletedVerb } from './words.js';
 
 export function zshCompletion(program: string, verbs: readonly CompletedVerb[]): string {
@@ -11,6 +12,7 @@ export function zshCompletion(program: string, verbs: readonly CompletedVerb[]):
   return `#compdef ${program}
 # Completion of ${program} for zsh, made by "${program} completion zsh".
 
+${listFunctions().join('\n')}
 _${program}() {
   local -a verbs
   verbs=(
@@ -40,8 +42,24 @@ fi
 function specsOf({ names, argument, values, help }: CompletedOption): string[] {
   const what = `[${escaped(help)}]`;
   if (argument === undefined) return names.map((name) => `*${name}${what}`);
-  const action = values === 'files' ? '_files' : values === 'anything' ? ' ' : `(${values.join(' ')})`;
+  const action = actionOf(values);
   return names.map((name) => `*${name}${name.startsWith('--') ? '=' : '+'}${what}:${escaped(argument)}:${action}`);
+}
+
+function actionOf(values: CompletedOption['values']): string {
+  if (values === 'files') return '_files';
+  if (values === 'anything') return ' ';
+  return 'kind' in values ? `_diskwright_${values.kind}` : `(${values.join(' ')})`;
+}
+
+/** A function for each kind of list: `cluster_size=...,compat=...`. */
+function listFunctions(): string[] {
+  return Object.entries(optionLists()).map(([kind, formats]) => {
+    const specs = allListed(formats).map(({ name, values }) =>
+      quoted(`${name}:value:${values.length === 0 ? ' ' : `(${values.join(' ')})`}`),
+    );
+    return `_diskwright_${kind}() {\n  _values -s , option ${specs.join(' ')}\n}\n`;
+  });
 }
 
 function operandSpec(operands: CompletedVerb['operands']): string {
