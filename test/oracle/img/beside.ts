@@ -85,7 +85,9 @@ export function filtered({ code, stdout, stderr }: Outcome, folder: string): Out
         /^(Did you mean '.*'\?|Diskwright does not have the (format|protocol) .*|Only 'diskwright convert' reads .*)\n/gm,
         '',
       )
+      // Under its own name, ours names the file.
       .replace(/(persistent bitmaps to |persistent in '|[Nn]ode ')[^':]+/g, '$1NODE')
+      .replace(/#block\d+/g, '#block')
       // Calibrated by time.
       .replace(/("(?:master-key-)?iters"|iters): \d+/g, '$1: 0')
       .replace(/^Run completed in [\d.]+ seconds\.$/gm, 'Run completed.')
