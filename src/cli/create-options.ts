@@ -117,7 +117,8 @@ export function parseAmendOptions(format: string, texts: readonly string[]): Rec
         continue;
       }
       const isOfNew = createOptionsOf(format).options.some((candidate) => candidate.name === name);
-      const after = isOfNew ? ['This option is only supported for image creation'] : meantName(name, known);
+      const hint = makesImages(format, texts) ? ['This option is only supported for image creation'] : [];
+      const after = isOfNew ? hint : meantName(name, known);
       throw new UsageError(`Invalid parameter '${name}'`, false, after);
     }
   }
@@ -129,6 +130,17 @@ function meantName(name: string, known: readonly CreateOption[]): string[] {
     name,
     known.map((option) => option.name),
   );
+}
+
+/** Whether `create` takes all of these options, names and values. */
+function makesImages(format: string, texts: readonly string[]): boolean {
+  try {
+    parseOptions(createOptionsOf(format).options, texts);
+    return true;
+  } catch (error) {
+    if (error instanceof UsageError) return false;
+    throw error;
+  }
 }
 
 /** What the storage of an image of this name is made with: a file has options of its own, beside those of the format. */
@@ -157,8 +169,11 @@ export function fileCreateOptions(values: CreateValues): NewFileOptions {
 
 /** Parses the `-o` strings for the image `target`. Throws `UsageError` for a name or a value that the format does not accept. */
 export function parseCreateOptions(format: string, texts: readonly string[], target: string): CreateValues {
+  return parseOptions([...createOptionsOf(format).options, ...storageOptionsOf(target)], texts);
+}
+
+function parseOptions(known: readonly CreateOption[], texts: readonly string[]): CreateValues {
   const values: CreateValues = new Map();
-  const known = [...createOptionsOf(format).options, ...storageOptionsOf(target)];
   for (const text of texts) {
     for (const { name, value } of optionItems(text)) {
       const option = known.find((candidate) => candidate.name === name);

@@ -54,18 +54,18 @@ async function checkRebase(image: BlockNode, to: BackingName | null): Promise<vo
       cause,
     });
   const invalid = (words: string): BlockError => refuse(new BlockError('invalid-argument', words), words);
+  if (to !== null && to.format === undefined) throw invalid('backing format must be specified');
   if (knownDriver(image.driver)?.hasBacking !== true) {
     const cause = new BlockError('unsupported', `driver '${image.driver}' does not support backing files`);
     throw refuse(cause, 'Operation not supported');
   }
-  if (to === null) return;
+  if (to?.format === undefined) return;
   try {
-    needFormat(image).checkBackingRoom(to.name, to.format ?? image.driver);
+    needFormat(image).checkBackingRoom(to.name, to.format);
   } catch (cause) {
     const noRoom = toBlockError(cause).errno === 'ENOSPC';
     throw refuse(cause, noRoom ? 'No space left in the file header' : 'Invalid argument');
   }
-  if (to.format === undefined) throw invalid('backing format must be specified');
   const own = await fileId(image);
   if (own === null) return;
   const full = resolveBackingNameOf(image, to.name);

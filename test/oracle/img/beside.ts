@@ -30,6 +30,14 @@ const LOOKING = ['info', 'map', 'check', 'compare', 'measure', 'bench'];
 const changes = (words: readonly string[]): boolean =>
   !LOOKING.includes(words[0]) || words.some((word) => /^(-[a-zA-Z]*[rw]|--r)/.test(word));
 
+/** A rebase that is not `-u`. */
+const keepsContent = (words: readonly string[]): boolean =>
+  words[0] === 'rebase' && !words.some((word) => /^-[a-zA-Z]*u/.test(word));
+
+/** Whether qemu-img reads other bytes there. What it cannot read is compared elsewhere. */
+const isOther = (before: string, after: string): boolean =>
+  run('qemu-img', ['compare', '-U', before, after], '.').code === 1;
+
 /** Runs a command line in a folder. */
 export type Program = (words: readonly string[], folder: string) => Outcome | Promise<Outcome>;
 
@@ -52,6 +60,10 @@ export async function runCase({ commands }: Case, images: Images, ours: Program,
     const changed = changedFiles(before, folders);
     const faults: string[] = [];
     for (const name of changed) faults.push(...(await faultsOf(name, folders, ours)));
+    if (commands.every(keepsContent)) {
+      const lost = changed.filter((name) => before.has(name) && isOther(images.path(name), join(folders[0], name)));
+      faults.push(...lost.map((name) => `${name}: the content is not what it was before`));
+    }
     return {
       ours: { said: ourSaid.map(withoutPlaces), files: looks(folders[0], changed) },
       theirs: { said: theirSaid.map(withoutPlaces), files: looks(folders[1], changed) },
@@ -141,16 +153,28 @@ function looks(folder: string, names: readonly string[]): Record<string, unknown
   return Object.fromEntries(names.map((name) => [name, look(name)]));
 }
 
+/** Bytes up to `end` that are of one kind. */
+export interface MapRun {
+  end: number;
+  depth: number;
+  zero: boolean;
+  data: boolean;
+}
+
 /** A map without the places in the file, which may be others. */
-function mapOf({ code, stdout }: Outcome): unknown {
+function mapOf({ code, stdout }: Outcome): number | null | MapRun[] {
   if (code !== 0) return code;
-  const runs = JSON.parse(stdout) as { start: number; length: number; depth: number; zero: boolean; data: boolean }[];
-  const merged: { end: number; kind: string }[] = [];
-  for (const { start, length, depth, zero, data } of runs) {
-    const kind = `${depth} ${zero} ${data}`;
+  const runs = JSON.parse(stdout) as (Omit<MapRun, 'end'> & { start: number; length: number })[];
+  return mergedRuns(runs.map(({ start, length, depth, zero, data }) => ({ end: start + length, depth, zero, data })));
+}
+
+/** With one run where several of a kind stand one behind the other. */
+export function mergedRuns(runs: readonly MapRun[]): MapRun[] {
+  const merged: MapRun[] = [];
+  for (const run of runs) {
     const last = merged.at(-1);
-    if (last?.kind === kind) last.end = start + length;
-    else merged.push({ end: start + length, kind });
+    if (last !== undefined && isDeepStrictEqual({ ...last, end: run.end }, run)) last.end = run.end;
+    else merged.push({ ...run });
   }
   return merged;
 }

@@ -96,8 +96,11 @@ function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit'
   return BlockError.at(path, code, message, { operation: 'create' });
 }
 
-/** Settles the geometry. Throws `invalid-argument` in QEMU's words. */
-export function geometryFor(options: Qcow2CreateOptions, path: string): Geometry {
+/**
+ * Settles the geometry. Throws `invalid-argument` in QEMU's words. `measures`: as `qemu-img measure`, which takes
+ * subclusters with each version.
+ */
+export function geometryFor(options: Qcow2CreateOptions, path: string, measures = false): Geometry {
   const { compat = '1.1', clusterSize = 65536, refcountBits = 16, extendedL2 = false } = options;
   if (!['0.10', 'v2', '1.1', 'v3'].includes(compat)) {
     throw refuse(path, 'invalid-argument', `Parameter 'version' does not accept value '${compat}'`);
@@ -107,7 +110,7 @@ export function geometryFor(options: Qcow2CreateOptions, path: string): Geometry
   if (!Number.isInteger(clusterBits) || clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS) {
     throw refuse(path, 'invalid-argument', 'Cluster size must be a power of two between 512 and 2048k');
   }
-  if (extendedL2 && version === 2) {
+  if (extendedL2 && version === 2 && !measures) {
     throw refuse(
       path,
       'invalid-argument',

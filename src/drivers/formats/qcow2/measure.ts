@@ -19,7 +19,7 @@ export async function measureQcow2(
   options: Qcow2CreateOptions,
   { source }: Pick<MeasureRequest, 'source'>,
 ): Promise<BlockMeasureInfo> {
-  const geometry = geometryFor(options, '');
+  const geometry = geometryFor(options, '', true);
   const { clusterSize, version } = geometry;
   if (version === 2 && (options.refcountBits ?? 16) !== 16) {
     const message =
