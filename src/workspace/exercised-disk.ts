@@ -23,6 +23,11 @@ export interface AllocationRun {
   allocated: boolean;
 }
 
+/** The size is changed by few users only: until then others may use a raw image beside this one, as with qemu-io. */
+function usualPermissions(image: BlockNode): number {
+  return Perm.CONSISTENT_READ | (image.readOnly ? 0 : Perm.WRITE);
+}
+
 export class ExercisedDisk implements NodeUser {
   readonly userName = UNNAMED_DEVICE;
   /** The image, below the filter that copies what is read. */
@@ -36,8 +41,7 @@ export class ExercisedDisk implements NodeUser {
   constructor(root: BlockNode, image: BlockNode, writethrough: boolean) {
     this.image = image;
     this.writethrough = writethrough;
-    const perm = Perm.CONSISTENT_READ | (image.readOnly ? 0 : Perm.WRITE | Perm.RESIZE);
-    this.#root = root.attach(this, 'root', perm, PERM_ALL);
+    this.#root = root.attach(this, 'root', usualPermissions(image), PERM_ALL);
   }
 
   get readOnly(): boolean {
@@ -97,9 +101,11 @@ export class ExercisedDisk implements NodeUser {
     return this.#root.flush();
   }
 
-  /** Rejects as `BlockNode.truncate`. */
-  truncate(size: number, options: TruncateOptions): Promise<void> {
-    return this.#root.truncate(size, options);
+  /** Rejects as `BlockNode.truncate`, and with `permission` and `locked` where another user does not let the size change. From then on nobody else may change it. */
+  async truncate(size: number, options: TruncateOptions): Promise<void> {
+    const { perm } = this.#root;
+    NodeLinks.changePermissions(this.#root, perm | Perm.WRITE | Perm.RESIZE, PERM_ALL);
+    await this.#root.truncate(size, options);
   }
 
   /** Reads the state of the machine that is being stored. Rejects with `unsupported` where the format has no place for it. */
@@ -155,9 +161,7 @@ export class ExercisedDisk implements NodeUser {
     if (readOnly) NodeLinks.changePermissions(this.#root, Perm.CONSISTENT_READ, PERM_ALL);
     try {
       await changeOptions(this.image, options);
-      if (!this.image.readOnly) {
-        NodeLinks.changePermissions(this.#root, Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE, PERM_ALL);
-      }
+      if (!this.image.readOnly) NodeLinks.changePermissions(this.#root, perm | usualPermissions(this.image), PERM_ALL);
     } catch (error) {
       if (this.#root.perm !== perm && !this.image.readOnly) NodeLinks.changePermissions(this.#root, perm, PERM_ALL);
       throw error;

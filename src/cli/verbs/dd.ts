@@ -55,7 +55,8 @@ async function run(options: ParsedOptions): Promise<number> {
   if (input === undefined || output === undefined) throw new UsageError('Must specify both input and output files');
   const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   return withSession(options.all('object'), async (session) => {
-    const source = await openImage(session, input, { ...how, purpose: 'copy' });
+    // As qemu-img, which lets others write to a raw image meanwhile.
+    const source = await openImage(session, input, how);
     if (creatableDriver(format) === null) throw new UsageError('Unknown file format');
     const blockBytes = sizes.bs ?? BLOCK_BYTES;
     const end = Math.min(source.length, blockBytes * (sizes.count ?? Number.MAX_SAFE_INTEGER));

@@ -92,7 +92,10 @@ async function run(options: ParsedOptions): Promise<number> {
         await resizeNode(node, Number(size), { preallocation });
       } catch (error) {
         const failure = toBlockError(error);
-        throw new BlockError(failure.code, reasonWithFile(failure), { cause: error });
+        const reason = reasonWithFile(failure);
+        // qemu-img takes this lock when it opens the image.
+        const message = failure.code === 'locked' ? `Could not open '${shown(filename)}': ${reason}` : reason;
+        throw new BlockError(failure.code, message, { cause: error });
       }
       if (!options.has('quiet')) session.afterClose.push(() => write('Image resized.\n'));
       return 0;

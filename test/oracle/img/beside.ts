@@ -38,6 +38,18 @@ const keepsContent = (words: readonly string[]): boolean =>
 const isOther = (before: string, after: string): boolean =>
   run('qemu-img', ['compare', '-U', before, after], '.').code === 1;
 
+/** Where the content is another one than qemu-img makes: whether ours is that of an image that the command names, with zeroes behind it. */
+function nameSources(faults: string[], words: readonly string[], folder: string, images: Images): void {
+  for (const [at, fault] of faults.entries()) {
+    const [, name] = /^(.*): the content differs, as qemu-img reads it$/.exec(fault) ?? [];
+    if (name === undefined) continue;
+    const equals = (word: string): boolean =>
+      run('qemu-img', ['compare', '-U', images.path(word), join(folder, name)], '.').code === 0;
+    const source = words.slice(1).find((word) => word !== name && images.has(word) && equals(word));
+    if (source !== undefined) faults[at] = `${fault} (ours is that of ${source})`;
+  }
+}
+
 /** Runs a command line in a folder. */
 export type Program = (words: readonly string[], folder: string) => Outcome | Promise<Outcome>;
 
@@ -60,6 +72,7 @@ export async function runCase({ commands }: Case, images: Images, ours: Program,
     const changed = changedFiles(before, folders);
     const faults: string[] = [];
     for (const name of changed) faults.push(...(await faultsOf(name, folders, ours)));
+    if (commands[0][0] === 'convert') nameSources(faults, commands[0], folders[0], images);
     if (commands.every(keepsContent)) {
       const lost = changed.filter((name) => before.has(name) && isOther(images.path(name), join(folders[0], name)));
       faults.push(...lost.map((name) => `${name}: the content is not what it was before`));

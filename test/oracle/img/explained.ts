@@ -21,6 +21,12 @@ interface Difference extends Pair {
 type Rule = (found: Difference, images: Images) => boolean;
 
 const RULES: Readonly<Record<string, Rule>> = {
+  'convert-n-rest': ({ words, sameWords, faults }) =>
+    words[0] === 'convert' &&
+    words.some((word) => /^-\w*n/.test(word)) &&
+    sameWords &&
+    faults.length > 0 &&
+    faults.every((fault) => /: the content differs, as qemu-img reads it \(ours is that of [\w.]+\)$/.test(fault)),
   'measure-wrong-option': ({ words, mine, other }) =>
     words[0] === 'measure' &&
     mine.code === 1 &&
@@ -151,6 +157,9 @@ const MISSING: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['-F', 'qcow2'],
   ],
 };
+/** Of more than two that do not go together, one less does not help. */
+const SEVERAL = /Cannot mix/;
+
 /** Whether qemu-img says `mine` of the same command line with one or two things less, or right: then this was one of several mistakes. */
 function isSaidWithoutOne(words: readonly string[], mine: Outcome, images: Images): boolean {
   const folder = images.copyFor([...words, ...RIGHT]);
@@ -165,7 +174,8 @@ function isSaidWithoutOne(words: readonly string[], mine: Outcome, images: Image
   const others = new Map<string, Edit>();
   const isSaid = (edit: Edit): boolean => {
     const said = filtered(run('qemu-img', edit.edited, folder), folder);
-    if (said.code !== 0 && !others.has(said.stderr)) others.set(said.stderr, edit);
+    const key = SEVERAL.test(said.stderr) ? edit.edited.join(' ') : said.stderr;
+    if (said.code !== 0 && !others.has(key)) others.set(key, edit);
     return said.code === mine.code && isSame(said.stderr, replaced(mine.stderr, edit));
   };
   try {

@@ -39,6 +39,10 @@ export class Images {
     return join(this.folder, name);
   }
 
+  has(name: string): boolean {
+    return this.#names.includes(name);
+  }
+
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
   }

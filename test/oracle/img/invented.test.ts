@@ -7,9 +7,10 @@ import { expect } from 'chai';
 import { cliBundle, run } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
 import { SOAK, seedsOf, spanOf, timeLimit } from '../../support/sample.js';
+import type { Program } from './beside.js';
 import { headings } from './headings.js';
 import { Images } from './images.js';
-import { inventedDifferences } from './invented.js';
+import { faultOf, inventedDifferences } from './invented.js';
 import { StandingProgram } from './standing-program.js';
 
 const SEEDS = seedsOf({ fixed: 1, soak: 20 });
@@ -38,6 +39,31 @@ describe('invented command lines of qemu-img', () => {
       expect([...headings()]).to.include.members([...found.explained.keys()]);
     }
     expect(faults.join('\n'), 'not explained').to.equal('');
+  });
+
+  it('are faults where a code, a message or a byte is wrong', async function () {
+    this.timeout(timeLimit(120_000));
+    const wrong: Record<string, Program> = {
+      'exit code': async (words, folder) => {
+        const said = await program.run(words, folder);
+        return { ...said, code: said.code! + 1 };
+      },
+      errors: async (words, folder) => {
+        const said = await program.run(words, folder);
+        return { ...said, stderr: `${said.stderr}qemu-img: planted\n` };
+      },
+      'the content differs': async (words, folder) => {
+        const said = await program.run(words, folder);
+        if (words[0] !== 'compare') run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 77 2M 512', 'a.qcow2'], folder);
+        return said;
+      },
+    };
+    const command = { text: 'planted', commands: [['resize', 'a.qcow2', '12M']], reason: null };
+    for (const [what, faulty] of Object.entries(wrong)) {
+      const fault = await faultOf(command, images, faulty);
+      expect(fault, what).to.include(what);
+    }
+    expect(await faultOf(command, images, (words, folder) => program.run(words, folder))).to.equal(null);
   });
 
   it('say in a process of their own what they say in one that stays', async function () {

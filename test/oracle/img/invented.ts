@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Random } from '../../../src/host/sim/random.js';
 import { run } from '../../support/cli.js';
 import { type Pair, type Program, type Result, runCase } from './beside.js';
+import type { Case } from './cases.js';
 import { reasonFor } from './explained.js';
 import type { Images } from './images.js';
 import { Inventor } from './inventor.js';
@@ -31,15 +32,31 @@ export async function inventedDifferences(
   for (let at = 0; at < count; at++) {
     const one = inventor.next();
     if (only !== undefined && at !== only) continue;
-    const pair = await runCase(one, images, ours, (words, folder) => run('qemu-img', words, folder));
-    if (isDeepStrictEqual(pair.ours, pair.theirs) && pair.faults.length === 0) continue;
-    // It was stopped: `dd bs=1` of some MiB, or what never ends with qemu-img (`bench -w` of an image without bytes).
-    if (pair.theirs.said[0].code === null) continue;
-    const reason = reasonFor(one.commands[0], pair, images);
-    if (reason === null) found.faults.push(`command ${at} of seed ${seed}: ${one.text}${described(pair)}`);
+    const difference = await differenceOf(one, images, ours);
+    if (difference === null) continue;
+    const { reason, text } = difference;
+    if (reason === null) found.faults.push(`command ${at} of seed ${seed}: ${text}`);
     else found.explained.set(reason, (found.explained.get(reason) ?? 0) + 1);
   }
   return found;
+}
+
+/** What is wrong with a command line that no heading explains; null: nothing is. */
+export async function faultOf(one: Case, images: Images, ours: Program): Promise<string | null> {
+  const difference = await differenceOf(one, images, ours);
+  return difference?.reason === null ? difference.text : null;
+}
+
+async function differenceOf(
+  one: Case,
+  images: Images,
+  ours: Program,
+): Promise<{ reason: string | null; text: string } | null> {
+  const pair = await runCase(one, images, ours, (words, folder) => run('qemu-img', words, folder));
+  if (isDeepStrictEqual(pair.ours, pair.theirs) && pair.faults.length === 0) return null;
+  // It was stopped: `dd bs=1` of some MiB, or what never ends with qemu-img (`bench -w` of an image without bytes).
+  if (pair.theirs.said[0].code === null) return null;
+  return { reason: reasonFor(one.commands[0], pair, images), text: `${one.text}${described(pair)}` };
 }
 
 function described({ ours, theirs, faults }: Pair): string {

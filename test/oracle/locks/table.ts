@@ -1,4 +1,12 @@
-// Who holds an image, and who comes then: each holder with each comer. `io` and `daemon` are qemu-io and qemu-storage-daemon, or ours.
+// Who holds an image, and who comes then: each holder with each comer. `io`, `nbd` and `daemon` are qemu-io, qemu-nbd and qemu-storage-daemon,
+// or ours. FOLDER is where the images lie.
+
+const QCOW2 = '--blockdev driver=file,node-name=f,filename=a.qcow2 --blockdev driver=qcow2,node-name=q,file=f';
+const READ_ONLY =
+  '--blockdev driver=file,node-name=f,filename=a.qcow2,read-only=on --blockdev driver=qcow2,node-name=q,file=f,read-only=on';
+const RAW = '--blockdev driver=file,node-name=f,filename=a.raw --blockdev driver=raw,node-name=r,file=f';
+const SERVER = '--nbd-server addr.type=unix,addr.path=FOLDER/s';
+const COMING_SERVER = '--nbd-server addr.type=unix,addr.path=FOLDER/t';
 
 /** Command lines that open images and stay. */
 export const HOLDERS: readonly string[] = [
@@ -10,7 +18,12 @@ export const HOLDERS: readonly string[] = [
   'io --image-opts driver=qcow2,file.driver=file,file.filename=a.qcow2,file.locking=auto',
   'io --image-opts driver=qcow2,file.driver=file,file.filename=a.qcow2,file.locking=off',
   'io -r --image-opts driver=qcow2,force-share=on,read-only=on,file.driver=file,file.filename=a.qcow2',
+  // raw images: all of the file, and a part
+  'io -f raw a.raw',
   'io -r -f raw a.raw',
+  'io -U -r -f raw a.raw',
+  'io --image-opts driver=raw,file.driver=file,file.filename=a.raw,file.locking=on',
+  'io --image-opts driver=raw,size=65536,file.driver=file,file.filename=a.raw',
   // chains
   'io -f qcow2 b.qcow2',
   'io -r -f qcow2 b.qcow2',
@@ -19,6 +32,20 @@ export const HOLDERS: readonly string[] = [
   'daemon --blockdev driver=file,node-name=f,filename=a.qcow2 --blockdev driver=qcow2,node-name=q,file=f',
   'daemon --blockdev driver=file,node-name=f,filename=a.qcow2,read-only=on --blockdev driver=qcow2,node-name=q,file=f,read-only=on',
   'daemon --blockdev driver=file,node-name=f,filename=a.qcow2,locking=off --blockdev driver=qcow2,node-name=q,file=f',
+  'daemon --blockdev driver=file,node-name=f,filename=a.raw --blockdev driver=raw,node-name=r,file=f',
+  // a server whose nodes are exported
+  `daemon ${QCOW2} ${SERVER} --export type=nbd,id=e,node-name=q`,
+  `daemon ${QCOW2} ${SERVER} --export type=nbd,id=e,node-name=q,writable=on`,
+  `daemon ${READ_ONLY} ${SERVER} --export type=nbd,id=e,node-name=q`,
+  `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r`,
+  `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
+  // qemu-nbd
+  'nbd -t -f qcow2 -k FOLDER/s a.qcow2',
+  'nbd -t -r -f qcow2 -k FOLDER/s a.qcow2',
+  'nbd -t -s -f qcow2 -k FOLDER/s a.qcow2',
+  'nbd -t -f raw -k FOLDER/s a.raw',
+  'nbd -t -r -f raw -k FOLDER/s a.raw',
+  'nbd -t -e 2 -f raw -k FOLDER/s a.raw',
 ];
 
 /** Command lines that come while it is held: of qemu-img, or of qemu-io (`io`; what stands behind a colon is a command of it). */
@@ -53,7 +80,6 @@ export const COMERS: readonly string[] = [
   'rebase -b d.qcow2 -F qcow2 b.qcow2',
   'rebase -u -b a.qcow2 -F qcow2 b.qcow2',
   'create -f qcow2 a.qcow2 1M',
-  'create -f raw a.raw 1M',
   'create -f qcow2 -b a.qcow2 -F qcow2 z.qcow2',
   'bench -c 1 -f qcow2 a.qcow2',
   'bench -w -c 1 -f qcow2 a.qcow2',
@@ -71,4 +97,23 @@ export const COMERS: readonly string[] = [
   'io --image-opts driver=qcow2,file.driver=file,file.filename=a.qcow2,file.locking=on :length',
   'io --image-opts driver=qcow2,read-only=on,force-share=on,file.driver=file,file.filename=a.qcow2 :length',
   'io --image-opts driver=raw,size=65536,offset=65536,file.driver=file,file.filename=a.raw :length',
+  'io -U -r -f raw a.raw :length',
+  `daemon ${QCOW2}`,
+  `daemon ${READ_ONLY}`,
+  `daemon ${RAW}`,
+  `daemon ${QCOW2} ${COMING_SERVER} --export type=nbd,id=e,node-name=q,writable=on`,
+  `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r`,
+  `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
+  'nbd -t -f qcow2 -k FOLDER/t a.qcow2',
+  'nbd -t -r -f qcow2 -k FOLDER/t a.qcow2',
+  'nbd -t -f raw -k FOLDER/t a.raw',
+  'nbd -t -r -f raw -k FOLDER/t a.raw',
+  // It empties the image where it is taken.
+  'create -f raw a.raw 1M',
 ];
+
+/**
+ * What we refuse on purpose where QEMU's tools do it, whoever holds the image: a raw image that another program writes to is not emptied below it. qemu-img does that to one that
+ * qemu-io, qemu-nbd or a writable export has open, since these let others write.
+ */
+export const REFUSED: readonly string[] = ['create -f raw a.raw 1M'];

@@ -28,24 +28,63 @@ describe('one image that both tools change in turns', () => {
     shop?.remove();
   });
 
+  async function sessionOf(seed: number, name: string, wrapped = (tools: Tools): Tools => tools): Promise<TurnSession> {
+    const folder = shop.path(name);
+    mkdirSync(folder);
+    const theirs: Tools = {
+      name: "QEMU's",
+      img: async (words) => run('qemu-img', words, folder),
+      io: async (words) => run('qemu-io', words, folder),
+    };
+    const ours: Tools = {
+      name: 'our',
+      img: (words) => img.run(words, folder),
+      io: (words) => io.run(words, folder),
+    };
+    return TurnSession.start(new Random(seed), folder, [theirs, wrapped(ours)]);
+  }
+
   for (const seed of SEEDS) {
     it(`holds what it should after each of ${STEPS_A_SEED} steps (${spanOf([seed])})`, async function () {
-      this.timeout(timeLimit(120_000));
-      const folder = shop.path(`turns-${seed}`);
-      mkdirSync(folder);
-      const theirs: Tools = {
-        name: "QEMU's",
-        img: async (words) => run('qemu-img', words, folder),
-        io: async (words) => run('qemu-io', words, folder),
-      };
-      const ours: Tools = {
-        name: 'our',
-        img: (words) => img.run(words, folder),
-        io: (words) => io.run(words, folder),
-      };
-      const session = await TurnSession.start(new Random(seed), folder, [theirs, ours]);
+      this.timeout(timeLimit(240_000));
+      const session = await sessionOf(seed, `turns-${seed}`);
       await session.run(STEPS_A_SEED);
       expect(session.steps).to.be.at.least(STEPS_A_SEED);
+    });
+  }
+
+  /** Planted, each in what our programs do or say. */
+  const PLANTED: Readonly<Record<string, readonly [seen: RegExp, wrapped: (ours: Tools) => Tools]>> = {
+    'a byte': [
+      /Pattern verification failed|byte \d+/,
+      (ours) => ({
+        ...ours,
+        // The last write has another byte, and is not read back by us.
+        io: (words) => {
+          const last = words.findLastIndex((word) => /^write -P /.test(word));
+          const kept = words.filter((_, at) => last < 0 || at <= last || at === words.length - 1);
+          return ours.io(kept.map((word, at) => (at === last ? word.replace(/-P \d+/, '-P 0') : word)));
+        },
+      }),
+    ],
+    'an exit code': [
+      /ended with 3/,
+      (ours) => ({ ...ours, img: async (words) => ({ ...(await ours.img(words)), code: 3 }) }),
+    ],
+    'a message': [
+      /ended with 0: planted/,
+      (ours) => ({ ...ours, img: async (words) => ({ ...(await ours.img(words)), stderr: 'planted\n' }) }),
+    ],
+  };
+  for (const [what, [seen, wrapped]] of Object.entries(PLANTED)) {
+    it(`shows ${what} that is wrong`, async function () {
+      this.timeout(timeLimit(120_000));
+      const session = await sessionOf(1, `planted ${what}`, wrapped);
+      const error = await session.run(STEPS_A_SEED).then(
+        () => null,
+        (failure: Error) => failure,
+      );
+      expect(error?.message).to.match(seen);
     });
   }
 });
