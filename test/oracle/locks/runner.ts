@@ -6,7 +6,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { type Outcome, run } from '../../support/cli.js';
-import { isListening, until } from '../../support/nbd-process.js';
 import { REFUSED } from './table.js';
 
 /** The programs of one side, by QEMU's names. */
@@ -37,7 +36,7 @@ const IMAGES: readonly (readonly [program: string, ...words: string[]])[] = [
 ];
 
 /** The kinds of holders and comers that stay. */
-const STAYING: Readonly<Record<string, string>> = { daemon: 'qemu-storage-daemon', nbd: 'qemu-nbd', io: 'qemu-io' };
+const STAYING: Readonly<Record<string, string>> = { daemon: 'qemu-storage-daemon', io: 'qemu-io' };
 
 /** Of the four pairs, what the comers say that do not say the same in all of them. Images are copied from `images`, to folders beside it. */
 export async function lockDifferences(
@@ -110,9 +109,7 @@ async function start(line: string, side: Side, folder: string): Promise<Staying>
       resolve();
     });
   });
-  const socket = words[words.indexOf('-k') + 1];
-  if (kind === 'nbd') await until(`${line} is open`, () => code !== null || isListening(socket));
-  else await Promise.race([spoke, closed]);
+  await Promise.race([spoke, closed]);
   return {
     failed: code === null ? null : `${code} ${comparable(errors)}`,
     end: async () => {
@@ -125,7 +122,7 @@ async function start(line: string, side: Side, folder: string): Promise<Staying>
 /** What a comer says, and its exit code. One that stays is ended when it has opened its images. */
 async function comes(line: string, side: Side, folder: string): Promise<string> {
   const [kind, ...rest] = line.split(' ');
-  if (kind === 'daemon' || kind === 'nbd') {
+  if (kind === 'daemon') {
     const { failed, end } = await start(line, side, folder);
     await end();
     return failed ?? 'stays';

@@ -1,4 +1,4 @@
-// Who holds an image, and who comes then: each holder with each comer. `io`, `nbd` and `daemon` are qemu-io, qemu-nbd and qemu-storage-daemon,
+// Who holds an image, and who comes then: each holder with each comer. `io` and `daemon` are qemu-io and qemu-storage-daemon,
 // or ours. FOLDER is where the images lie.
 
 const QCOW2 = '--blockdev driver=file,node-name=f,filename=a.qcow2 --blockdev driver=qcow2,node-name=q,file=f';
@@ -39,13 +39,6 @@ export const HOLDERS: readonly string[] = [
   `daemon ${READ_ONLY} ${SERVER} --export type=nbd,id=e,node-name=q`,
   `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r`,
   `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
-  // qemu-nbd
-  'nbd -t -f qcow2 -k FOLDER/s a.qcow2',
-  'nbd -t -r -f qcow2 -k FOLDER/s a.qcow2',
-  'nbd -t -s -f qcow2 -k FOLDER/s a.qcow2',
-  'nbd -t -f raw -k FOLDER/s a.raw',
-  'nbd -t -r -f raw -k FOLDER/s a.raw',
-  'nbd -t -e 2 -f raw -k FOLDER/s a.raw',
 ];
 
 /** Command lines that come while it is held: of qemu-img, or of qemu-io (`io`; what stands behind a colon is a command of it). */
@@ -104,16 +97,12 @@ export const COMERS: readonly string[] = [
   `daemon ${QCOW2} ${COMING_SERVER} --export type=nbd,id=e,node-name=q,writable=on`,
   `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r`,
   `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
-  'nbd -t -f qcow2 -k FOLDER/t a.qcow2',
-  'nbd -t -r -f qcow2 -k FOLDER/t a.qcow2',
-  'nbd -t -f raw -k FOLDER/t a.raw',
-  'nbd -t -r -f raw -k FOLDER/t a.raw',
   // It empties the image where it is taken.
   'create -f raw a.raw 1M',
 ];
 
 /**
  * What we refuse on purpose where QEMU's tools do it, whoever holds the image: a raw image that another program writes to is not emptied below it. qemu-img does that to one that
- * qemu-io, qemu-nbd or a writable export has open, since these let others write.
+ * qemu-io or a writable export has open, since these let others write.
  */
 export const REFUSED: readonly string[] = ['create -f raw a.raw 1M'];
