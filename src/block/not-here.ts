@@ -25,7 +25,7 @@ const PROTOCOLS: ReadonlySet<string> = new Set([
 export function hintOnDriver(name: string, known: Iterable<string>, isFormat: boolean): string | undefined {
   const meant = meantLine(name, known);
   if (!isFormat) return hintOnProtocol(name) ?? meant;
-  const why = `Diskwright does not have the format '${name}' yet; qemu-img converts it from and to qcow2 or raw.`;
+  const why = `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
   return meant === undefined ? why : `${why} ${meant}`;
 }
 

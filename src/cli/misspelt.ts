@@ -1,5 +1,6 @@
 // What may have been meant by the words of a command line that has failed: values of options, formats, and words that are options without their dashes.
 
+import { existsSync } from 'node:fs';
 import { hintOn } from '../block/registry.js';
 import { meantLine } from '../util/nearest.js';
 import { formatNames } from './format-names.js';
@@ -18,9 +19,9 @@ export function linesOnWords({ operands }: Verb, specs: readonly OptionSpec[], g
   return line === undefined ? [] : [line];
 }
 
-/** The line about an operand that is called as an option is, for a command line whose operands are wrong. */
+/** The line about an operand that is called as an option is, for a command line that is refused; a file of that name is meant as it stands. */
 export function lineOnOperands(specs: readonly OptionSpec[], given: ParsedOptions): string[] {
-  const option = specs.find(({ long }) => long !== undefined && given.positional.includes(long));
+  const option = specs.find(({ long }) => long !== undefined && given.positional.includes(long) && !existsSync(long));
   return option === undefined ? [] : [`Did you mean '--${option.long}'?`];
 }
 

@@ -41,6 +41,13 @@ describe('hints', function () {
     });
   }
 
+  it('take no file for an option that was meant', () => {
+    const line = ['stream', '--speed=abc', 'base'];
+    expect(shop.ours(...line).stderr).to.include("Did you mean '--base'?");
+    shop.ours('create', '-q', '-f', 'raw', 'base', '1M');
+    expect(shop.ours(...line).stderr).to.not.include('Did you mean');
+  });
+
   it('are there for every option whose value is one of a few words, and for no right value', async () => {
     const missing: string[] = [];
     let count = 0;
@@ -81,10 +88,11 @@ describe('hints', function () {
   it("say that a format is QEMU's, and what to do", () => {
     registerDrivers();
     for (const name of ['bochs', 'cloop', 'dmg', 'parallels', 'qcow', 'qed', 'vdi', 'vhdx', 'vmdk', 'vpc']) {
-      const yet = `Diskwright does not have the format '${name}' yet; qemu-img converts it from and to qcow2 or raw.`;
+      const yet = `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
       expect(hintOn(name)).to.match(new RegExp(`^${yet}`));
     }
-    const yet = "Diskwright does not have the format 'vmdk' yet; qemu-img converts it from and to qcow2 or raw.\n";
+    const yet =
+      "Diskwright does not have the format 'vmdk' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.\n";
     for (const [line, why] of [
       ['info -f vmdk disk.qcow2', "Could not open 'disk.qcow2': Unknown driver 'vmdk'"],
       ['convert -O vmdk disk.qcow2 a', "Unknown file format 'vmdk'"],
