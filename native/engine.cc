@@ -39,8 +39,7 @@ constexpr unsigned kDirectThreads = 16;
 
 const std::atomic<bool> kNotStopping{false};
 
-// Calls that an engine makes itself where its program has nothing else to do: a hand-over to a worker takes longer than most of them.
-
+/** Calls that an engine makes itself where its program has nothing else to do, as those of `opensFile`: a hand-over to a worker takes longer than most of them. */
 bool changesFile(const Request& request) {
   switch (request.op) {
     case kTruncate:
@@ -54,7 +53,7 @@ bool changesFile(const Request& request) {
 
 bool opensFile(const Request& request) { return request.op == kOpen || request.op == kClose; }
 
-/** The C library reads a file for it. */
+/** Asked for once: the C library reads a file for it. */
 unsigned cores() {
   static const unsigned count = std::max(1U, std::thread::hardware_concurrency());
   return count;

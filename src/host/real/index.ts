@@ -54,7 +54,10 @@ export interface RealHostOptions {
    * longer than. For a program that has nothing else to do. Default false.
    */
   waits?: boolean;
-  /** Of that, it opens and closes files, and asks for their state. For a program that has nothing to do before its image is open. Default false. */
+  /**
+   * The JavaScript thread itself opens and closes files and asks for their state; the rest of `waits` is left to workers. For a program that has nothing to do before
+   * its image is open. Default: as `waits`.
+   */
   opens?: boolean;
 }
 
