@@ -7,10 +7,10 @@ import type { CompletedOption, CompletedVerb } from './words.js';
 const LISTED = '__diskwright_list';
 
 function listFunction(): string[] {
-  const cases = Object.entries(optionLists()).flatMap(([kind, formats]) =>
-    allListed(formats).map(
-      ({ name, values }) => `        case ${kind}:${name}\n            printf '%s\\n' ${values.join(' ')}`,
-    ),
+  const values = Object.entries(optionLists()).flatMap(([kind, formats]) =>
+    allListed(formats)
+      .filter((option) => option.values.length > 0)
+      .map((option) => `        case ${kind}:${option.name}\n            printf '%s\\n' ${option.values.join(' ')}`),
   );
   const names = Object.entries(optionLists()).map(
     ([kind, formats]) =>
@@ -22,7 +22,7 @@ function listFunction(): string[] {
     `function ${LISTED}_words`,
     '    switch $argv[1]',
     ...names,
-    ...cases.filter((each) => !each.endsWith("' ")),
+    ...values,
     '    end',
     'end',
     `function ${LISTED}`,

@@ -79,9 +79,9 @@ async function run(options: ParsedOptions): Promise<number> {
   const images = action === 'list' ? someImages(options) : [oneImage(options)];
   const name = options.get(action) ?? '';
   const writable = action !== 'list';
-  // What is only read has nothing to say, and needs no listener.
   let opened: BlockNode | null = null;
   const bitmaps = action === 'apply' ? '; its bitmaps may be marked as in use, and can only be removed then' : '';
+  // What is only read has nothing to say, and needs no listener.
   const breakOff = writable
     ? new BreakOff(() => `'${shown(images[0])}' is as it was, or as it was to be${bitmaps}${leaksIn(opened)}`, {
         inOrder: true,
