@@ -336,9 +336,10 @@ export function findDriver(name: string): DriverDefinition {
   throw new BlockError('invalid-argument', `Unknown driver '${name}'`, { hint: hintOn(name) });
 }
 
-/** A line about the unknown driver `name`, for a person: what may have been meant, or that QEMU has it and Diskwright not yet. Undefined: there is nothing to say. */
+/** A line about the driver `name`, for a person: what may have been meant, or that QEMU has it and Diskwright not yet. Undefined: there is nothing to say, as of one that is known. */
 export function hintOn(name: string): string | undefined {
   const { drivers, recognisers } = indexed();
+  if (drivers.has(name)) return undefined;
   return hintOnDriver(
     name,
     drivers.keys(),

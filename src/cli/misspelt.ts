@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { hintOn } from '../block/registry.js';
+import { registerDrivers } from '../drivers/index.js';
 import { meantLine } from '../util/nearest.js';
-import { formatNames } from './format-names.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import type { Verb } from './verb.js';
 
@@ -27,6 +27,7 @@ export function lineOnOperands(specs: readonly OptionSpec[], given: ParsedOption
 
 function lineOnValue({ argument, values }: OptionSpec, value: string): string | undefined {
   if (values !== undefined) return values.includes(value) ? undefined : meantLine(value, values);
-  if (!argument?.endsWith('FMT') || formatNames().each.includes(value)) return undefined;
+  if (!argument?.endsWith('FMT')) return undefined;
+  registerDrivers();
   return hintOn(value);
 }

@@ -68,7 +68,14 @@ describe('hints', function () {
   });
 
   it('say nothing where no word is like it, and nothing of a word that is right', () => {
-    for (const line of ['create -f qcow2 -o frobnicate=1 a 1M', 'info -f xyz disk.qcow2', 'info -f qcow2 gone']) {
+    for (const line of [
+      'create -f qcow2 -o frobnicate=1 a 1M',
+      'create -f file a 1M',
+      'info -f xyz disk.qcow2',
+      'info -f qcow2 gone',
+      'info -f file gone',
+      'info -f nbd gone',
+    ]) {
       expect(shop.ours(...line.split(' ')).stderr, line).to.match(/^diskwright: .*\n$/);
     }
   });
