@@ -85,8 +85,8 @@ export abstract class NodeDriver extends NodeLinks {
   }
 
   /**
-   * Whether compressed writes, of whole clusters, are `taken`, or `needed`: where an image is written as a stream of compressed clusters, it takes no others. Those
-   * that are `refused` do not come to the driver.
+   * What becomes of compressed writes, which are of whole clusters: those that are `refused` do not come to the driver, others are `taken`. `needed`: no other writes
+   * are taken, as by an image that is one stream of compressed clusters.
    */
   get compression(): Compression {
     return 'refused';
