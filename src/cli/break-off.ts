@@ -22,7 +22,8 @@ interface BreakOffOptions {
 
 export class BreakOff implements SignalListener {
   #signals: EndingSignals | null = null;
-  readonly #timer: NodeJS.Timeout | null = null;
+  /** Until somebody listens, or until nobody waits any longer for the end in order. */
+  #timer: NodeJS.Timeout | null = null;
   #begun = false;
   #done = false;
   readonly #state: string | (() => string);
@@ -39,7 +40,7 @@ export class BreakOff implements SignalListener {
       stopEarlyEnd();
       this.#signals = new EndingSignals(() => {
         if (this.#done) return;
-        if (inOrder) setTimeout(() => this.#now(), PATIENCE_MS).unref();
+        if (inOrder) this.#timer = setTimeout(() => this.#now(), PATIENCE_MS).unref();
         else this.#now();
       });
     };
