@@ -37,12 +37,12 @@ export class BreakOff implements SignalListener {
     this.#state = state;
     this.#end = end;
     const listen = (): void => {
-      stopEarlyEnd();
       this.#signals = new EndingSignals(() => {
         if (this.#done) return;
         if (inOrder) this.#timer = setTimeout(() => this.#now(), PATIENCE_MS).unref();
         else this.#now();
       });
+      stopEarlyEnd();
     };
     if (afterMs === 0) listen();
     else this.#timer = setTimeout(listen, afterMs).unref();

@@ -47,7 +47,10 @@ export function endAtOnce(exitCode: number, sentence: string): never {
   endProcess(exitCode);
 }
 
-/** Signals are somebody else's from now on, or the system's. */
+/**
+ * Signals are somebody else's from now on, or the system's. Whoever takes them over listens first: with the last listener, node forgets a signal that has come and that it has
+ * not told of yet, and the command would go on.
+ */
 export function stopEarlyEnd(): void {
   early?.stop();
   early = null;

@@ -264,7 +264,6 @@ export class Interrupt implements SignalListener {
    */
   constructor({ graph, listeners }: Session, opening = false) {
     this.#opening = opening;
-    stopEarlyEnd();
     const controller = new AbortController();
     this.signal = controller.signal;
     this.#signals = new EndingSignals(() => {
@@ -273,6 +272,7 @@ export class Interrupt implements SignalListener {
       graph.abortStalled();
       controller.abort();
     });
+    stopEarlyEnd();
     listeners.push(this);
   }
 
