@@ -8,6 +8,7 @@
 
 import { endProcess } from './end-process.js';
 import { EndingSignals } from './ending-signals.js';
+import { heardSignals } from './ignored-signals.js';
 import { reportError } from './output.js';
 import { failProgress } from './progress.js';
 
@@ -30,7 +31,7 @@ let early: EndingSignals | null = null;
 
 /** From now on a signal ends the command after one sentence, unless somebody listens to signals already. */
 export function beginEarlyEnd(): void {
-  if (early !== null || process.listenerCount('SIGINT') > 0) return;
+  if (early !== null || heardSignals().some((each) => process.listenerCount(each) > 0)) return;
   const signals = new EndingSignals(() => endEarly(signals.exitCode));
   early = signals;
 }

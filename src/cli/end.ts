@@ -2,6 +2,7 @@
 // monitor was at an input that has ended.
 
 import { stopEarlyEnd } from './early-end.js';
+import { ENDING_SIGNALS } from './end-process.js';
 import { EndingSignals } from './ending-signals.js';
 
 /** The longest time of a timer. */
@@ -13,7 +14,8 @@ export class End {
   #over = false;
   #resolve: () => void = () => undefined;
   readonly #stay = setInterval(() => undefined, LONG_MS);
-  readonly #signals = new EndingSignals(() => this.now());
+  // As QEMU's servers, also those that the caller ignores.
+  readonly #signals = new EndingSignals(() => this.now(), { signals: ENDING_SIGNALS });
 
   constructor() {
     stopEarlyEnd();

@@ -2,7 +2,8 @@
 // where a terminal is closed, the shell and the kernel both send SIGHUP; some service managers send SIGHUP after SIGTERM. A later one is of somebody who
 // does not want to wait, and ends the process at once.
 
-import { ENDING_CODES, ENDING_SIGNALS, type EndingSignal, endProcess } from './end-process.js';
+import { ENDING_CODES, type EndingSignal, endProcess } from './end-process.js';
+import { heardSignals } from './ignored-signals.js';
 
 const SAME_REQUEST_MS = 1000;
 
@@ -11,8 +12,18 @@ export class EndingSignals {
   #exitCode: number = ENDING_CODES.SIGINT;
   readonly #listener: (signal: NodeJS.Signals) => void;
 
-  /** Calls `first` at the first signal, and `end` at one that does not wait. */
-  constructor(first: () => void, nowMs = () => performance.now(), end: (exitCode: number) => void = endProcess) {
+  readonly #signals: readonly EndingSignal[];
+
+  /** Calls `first` at the first signal, and `end` at one that does not wait. `signals`: those that the caller ignores are none of them, unless they are given. */
+  constructor(
+    first: () => void,
+    {
+      nowMs = () => performance.now(),
+      end = endProcess,
+      signals = heardSignals(),
+    }: { nowMs?(): number; end?(exitCode: number): void; signals?: readonly EndingSignal[] } = {},
+  ) {
+    this.#signals = signals;
     this.#listener = (signal) => {
       if (this.#firstMs === null) {
         this.#firstMs = nowMs();
@@ -20,7 +31,7 @@ export class EndingSignals {
         first();
       } else if (nowMs() - this.#firstMs >= SAME_REQUEST_MS) end(this.#exitCode);
     };
-    for (const signal of ENDING_SIGNALS) process.on(signal, this.#listener);
+    for (const signal of signals) process.on(signal, this.#listener);
   }
 
   /** A signal has come. */
@@ -35,6 +46,6 @@ export class EndingSignals {
 
   /** Signals are the system's again. */
   stop(): void {
-    for (const signal of ENDING_SIGNALS) process.off(signal, this.#listener);
+    for (const signal of this.#signals) process.off(signal, this.#listener);
   }
 }

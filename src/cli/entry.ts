@@ -2,11 +2,13 @@
 
 import { commandLine } from './command-line.js';
 import { endProcess } from './end-process.js';
+import { ignoreSignals } from './ignored-signals.js';
 import { leave } from './leave.js';
 import { main } from './main.js';
 import { printUnexpected, reportFailure } from './output.js';
 
 printUnexpected();
+ignoreSignals();
 
 // An uncaught exception is printed as one line too, without a stack.
 process.on('uncaughtException', (error) => {

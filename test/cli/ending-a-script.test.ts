@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { endProcess } from '../../src/cli/end-process.js';
 import { Workshop } from '../support/cli.js';
@@ -51,6 +51,18 @@ describe('a script that Ctrl-C ends', function () {
       const { code } = onTerminal(shop, ['bash', '-c', script], [{ see: '%' }, { type: CTRL_C }]);
       expect(code).to.equal(codeOfDeathBy('SIGINT'));
       expect(existsSync(shop.path('after'))).to.equal(false);
+    });
+  }
+
+  for (const name of ['the shim of qemu-img', 'qemu-img itself']) {
+    it(`has signals ignored (nohup, a job in the background): ${name} goes on`, async () => {
+      const script = `trap '' HUP INT TERM; exec ${programs[name]()} convert -r 32M -O raw source target`;
+      const copy = spawn('sh', ['-c', script], { cwd: shop.folder, stdio: 'ignore' });
+      const ended = once(copy, 'close');
+      while (copy.exitCode === null && !existsSync(shop.path('target'))) await new Promise(setImmediate);
+      for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) copy.kill(signal);
+      expect(await ended).to.deep.equal([0, null]);
+      expect(readFileSync(shop.path('target')).equals(readFileSync(shop.path('source')))).to.equal(true);
     });
   }
 

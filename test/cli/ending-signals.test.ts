@@ -13,11 +13,7 @@ describe('signals that end a program', () => {
     codes = [];
     nowMs = 5000;
     firsts = 0;
-    signals = new EndingSignals(
-      () => firsts++,
-      () => nowMs,
-      (code) => codes.push(code),
-    );
+    signals = new EndingSignals(() => firsts++, { nowMs: () => nowMs, end: (code) => codes.push(code) });
   });
   afterEach(() => signals.stop());
 

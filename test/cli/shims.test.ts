@@ -72,6 +72,13 @@ describe('shims', function () {
     for (const name of NAMES) symlinkSync(shop.bundle, shop.path(`bin/${name}`));
     expect(shop.ours('shims', 'bin').code).to.equal(0);
     for (const name of NAMES) expect(lstatSync(shop.path(`bin/${name}`)).isFile()).to.equal(true);
+    // Older scripts did not look for signals that are ignored.
+    const script = readFileSync(shop.path('bin/qemu-img'), 'utf8');
+    const older = script.replace(/^\[ ! -r \/proc[\s\S]*?^done .*\n/m, '');
+    expect(older).to.have.lengthOf.below(script.length);
+    writeFileSync(shop.path('bin/qemu-img'), older);
+    expect(shop.ours('shims', 'bin').code).to.equal(0);
+    expect(readFileSync(shop.path('bin/qemu-img'), 'utf8')).to.equal(script);
     // Neither that, nor what is written to a shim, reaches the program.
     const changed = `${readFileSync(shop.path('bin/qemu-io'), 'utf8')}# mine\n`;
     writeFileSync(shop.path('bin/qemu-io'), changed);

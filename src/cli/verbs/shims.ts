@@ -19,6 +19,7 @@ import { decodeName, encodeName } from '../../util/name-bytes.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { HELP, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
+import { IGNORED_VARIABLE } from '../ignored-signals.js';
 import { AS, PROGRAM, reportError, shown, write } from '../output.js';
 import type { Verb } from '../verb.js';
 
@@ -29,6 +30,12 @@ const PROGRAM_FILE = /(^|\/)dist\/cli\.cjs$/;
 const MAX_SCRIPT_BYTES = 64 << 10;
 /** What stands in a script between its first and its last lines: two words in quotes. */
 const PATHS = /^node='(?:[^']|'\\'')*'\nprogram='(?:[^']|'\\'')*'\n$/;
+
+/** Passes the signals that the caller ignores, which node would forget (see `ignored-signals.ts`). */
+const LOOK =
+  '[ ! -r /proc/self/status ] || while read -r key value; do\n' +
+  `  [ "$key" != SigIgn: ] || { export ${IGNORED_VARIABLE}="$value"; break; }\n` +
+  'done </proc/self/status\n';
 
 export const verb: Verb = {
   name: 'shims',
@@ -91,7 +98,7 @@ function make(folder: string, force: boolean, quiet: boolean): number {
  */
 function scriptFor(name: string, program: string): string {
   const { head, tail } = around(name);
-  return `${head}node=${quoted(process.execPath)}\nprogram=${quoted(program)}\n${tail}`;
+  return `${head}node=${quoted(process.execPath)}\nprogram=${quoted(program)}\n${LOOK}${tail}`;
 }
 
 /** The lines of a script before and behind the paths. */
@@ -134,7 +141,9 @@ function isScript(text: string): boolean {
   return NAMES.some((name) => {
     const { head, tail } = around(name);
     if (!text.startsWith(head) || !text.endsWith(tail)) return false;
-    return PATHS.test(text.slice(head.length, text.length - tail.length));
+    const middle = text.slice(head.length, text.length - tail.length);
+    // Older ones do not look.
+    return PATHS.test(middle.endsWith(LOOK) ? middle.slice(0, -LOOK.length) : middle);
   });
 }
 
