@@ -3,7 +3,7 @@
 //   session --early end--> [images are opened] --> Interrupt, End: signals are theirs
 //   BreakOff --> session                       --> [all is closed]: signals are its own throughout
 //
-// A command that has the system's calls done on the main thread (`waits`) has no early end: it hears of a signal after the call, so while it only reads, the system ends
+// A command that has the system's calls done on the main thread (`waits`, `opens`) has no early end: it hears of a signal after the call, so while it only reads, the system ends
 // it. One that changes an image has a `BreakOff` all the same: its calls are short, but for an fsync on a slow disk, after which the signal is heard.
 
 import { endProcess } from './end-process.js';

@@ -17,14 +17,25 @@ export function exitCodeOf(signal: string | null): number {
   return ENDING_SIGNALS.includes(signal as EndingSignal) ? ENDING_CODES[signal as EndingSignal] : 1;
 }
 
-/** Ends the process at once: by the signal that `code` stands for, or with `code`, by `exit`. What is left to be written is lost. */
+let interruptedWith: number | null = null;
+
+/** A signal, for which `code` stands, has come while the command did its work: where that does not succeed, the command dies by the signal. */
+export function wasInterrupted(code: number): void {
+  interruptedWith ??= code;
+}
+
+/**
+ * Ends the process at once: by the signal that `code` stands for, or with `code`, by `exit`. A `code` other than 0 gives way to the signal of `wasInterrupted`. What is
+ * left to be written is lost.
+ */
 export function endProcess(code: number, exit: (code: number) => never = process.exit): never {
-  const signal = ENDING_SIGNALS.find((each) => ENDING_CODES[each] === code);
+  const last = code === 0 ? 0 : (interruptedWith ?? code);
+  const signal = ENDING_SIGNALS.find((each) => ENDING_CODES[each] === last);
   if (signal !== undefined) {
     // With its last listener it is the system's again.
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   }
   // The first process of a container is spared by a signal that it does not listen to.
-  return exit(code);
+  return exit(last);
 }

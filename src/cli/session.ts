@@ -12,6 +12,7 @@ import { BlockError, toBlockError } from '../util/errors.js';
 import type { ImageOpener } from '../workspace/open.js';
 import type { BreakOff } from './break-off.js';
 import { AFTER_THE_WORK, beginEarlyEnd, endAtOnce, endEarly, type SignalListener, stopEarlyEnd } from './early-end.js';
+import { wasInterrupted } from './end-process.js';
 import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
@@ -55,14 +56,20 @@ let untrusted = false;
 
 /**
  * Ends a command that has done its work by the signal that came meanwhile: whoever sent it wants nothing to follow, and without one of these listeners it would have ended
- * the command, too.
+ * the command, too. One that ends with another `result` than 0 dies by it when it has said so.
  */
-async function endInterrupted(listeners: readonly SignalListener[]): Promise<void> {
+async function endInterrupted(listeners: readonly SignalListener[], result: unknown): Promise<void> {
   if (listeners.length === 0) return;
   // Node hears of a signal where its event loop asks the system, which work that waits for the system does not return to. The first turn may be the rest of one that
   // has asked already.
   for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
+  noteInterrupts(listeners);
+  if (result !== 0) return;
   for (const { exitCode } of listeners) if (exitCode !== null) endAtOnce(exitCode, AFTER_THE_WORK);
+}
+
+function noteInterrupts(listeners: readonly SignalListener[]): void {
+  for (const { exitCode } of listeners) if (exitCode !== null) wasInterrupted(exitCode);
 }
 
 /** `--untrusted`: from now on, images may refer to nothing but plain files in their own folder. */
@@ -86,7 +93,7 @@ export async function withSession<T>(
     import('../drivers/index.js'),
   ]);
   registerDrivers();
-  if (!options.waits) beginEarlyEnd();
+  if (!options.waits && !options.opens) beginEarlyEnd();
   const listeners: SignalListener[] = breakOff === undefined ? [] : [breakOff];
   const stopListening = (): void => {
     for (const each of listeners) each.stop();
@@ -106,12 +113,13 @@ export async function withSession<T>(
         else bestEffort('closing after a failure')(late);
       });
       for (const each of listeners) each.endedInOrder?.();
+      noteInterrupts(listeners);
       throw error;
     }
     await graph.closeAll();
     for (const each of listeners) each.done?.();
     for (const step of afterClose) step();
-    if (result === 0) await endInterrupted(listeners);
+    await endInterrupted(listeners, result);
     return result;
   } finally {
     stopListening();

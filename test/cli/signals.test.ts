@@ -103,17 +103,19 @@ describe('signals', () => {
     });
   }
 
-  for (const words of [
-    ['convert', '-O', 'raw'],
-    ['compare', 'source'],
-    ['backup', '--target=target'],
-    ['stream'],
-    ['salvage'],
-    ['bench', '-c', '1'],
-    ['io', '-c', 'length'],
-    ['nbd', '--list'],
-  ]) {
-    it(`SIGINT ends ${words[0]} with one sentence while its image is being opened`, async () => {
+  const SENTENCE = /^diskwright: .*[^\n]\n$/;
+  // The main thread of `io` opens files itself, and would not hear of a signal while a file system does not answer: the system ends it.
+  for (const [said, words] of [
+    [SENTENCE, ['convert', '-O', 'raw']],
+    [SENTENCE, ['compare', 'source']],
+    [SENTENCE, ['backup', '--target=target']],
+    [SENTENCE, ['stream']],
+    [SENTENCE, ['salvage']],
+    [SENTENCE, ['bench', '-c', '1']],
+    [/^$/, ['io', '-c', 'length']],
+    [SENTENCE, ['nbd', '--list']],
+  ] as const) {
+    it(`SIGINT ends ${words[0]} while its image is being opened, and what is said is ${said}`, async () => {
       const path = shop.path('silent.sock');
       const came = new EventEmitter();
       const server = createServer((socket) => {
@@ -129,7 +131,7 @@ describe('signals', () => {
         await client;
         running.child.kill('SIGINT');
         expect(await running.ended, running.said).to.deep.equal(diedBy('SIGINT'));
-        expect(running.said).to.match(/^diskwright: .*[^\n]\n$/);
+        expect(running.said).to.match(said);
         expect(existsSync(shop.path('target'))).to.equal(false);
       } finally {
         server.close();

@@ -28,10 +28,9 @@ const LONG_MS = 2 ** 31 - 1;
 
 /** Resolves with the exit code, when the image is closed. Rejects where that fails. */
 export async function runIo(session: Session, plan: IoPlan): Promise<number> {
-  const interrupt = new Interrupt(session, plan.image !== null);
   // A request that a break point holds up does not keep the process alive by itself.
   const stay = setInterval(() => undefined, LONG_MS);
-  const program = new Program(session, plan, interrupt);
+  const program = new Program(session, plan);
   try {
     return await program.run();
   } finally {
@@ -45,33 +44,29 @@ class Program implements IoState {
   readonly imageOpts: boolean;
   disk: ExercisedDisk | null = null;
   readonly #plan: IoPlan;
-  readonly #interrupt: Interrupt;
+  /** Null while the first image is being opened: a signal is the system's until then, since the main thread does that and would not hear of it. */
+  #interrupt: Interrupt | null = null;
+  readonly #interruption = new AbortController();
   /** Resolves at Ctrl-C. */
-  readonly #interrupted: Promise<null>;
-  #stop: () => void = () => undefined;
+  readonly #interrupted = new Promise<null>((resolve) => {
+    this.#interruption.signal.addEventListener('abort', () => resolve(null), { once: true });
+  });
+  readonly #stop = (): void => this.#interruption.abort();
   #code = 0;
   #ended = false;
 
-  constructor(session: Session, plan: IoPlan, interrupt: Interrupt) {
+  constructor(session: Session, plan: IoPlan) {
     this.session = session;
     this.misaligned = plan.misaligned;
     this.imageOpts = plan.imageOpts;
     this.#plan = plan;
-    this.#interrupt = interrupt;
-    this.#interrupted = new Promise((resolve) => {
-      this.#stop = () => resolve(null);
-      interrupt.signal.addEventListener('abort', this.#stop, { once: true });
-    });
-    this.#interrupted.then(() => {
-      this.#code = interrupt.cancelledCode;
-    });
   }
 
   async run(): Promise<number> {
     const { image, commands } = this.#plan;
     try {
       if (image !== null && !(await this.open(image))) return 1;
-      this.#interrupt.opened();
+      this.#listen();
       if (commands.length > 0) await this.#runAll(listed(commands));
       else {
         const { standardLines } = await import('./lines.js');
@@ -83,7 +78,12 @@ class Program implements IoState {
       this.disk = null;
       await disk?.close();
     }
-    return this.#code;
+    return this.interrupted.aborted && this.#interrupt !== null ? this.#interrupt.cancelledCode : this.#code;
+  }
+
+  #listen(): void {
+    this.#interrupt = new Interrupt(this.session);
+    this.#interrupt.signal.addEventListener('abort', this.#stop, { once: true });
   }
 
   async #runAll(lines: Lines): Promise<void> {
@@ -158,11 +158,11 @@ class Program implements IoState {
   }
 
   get interrupted(): AbortSignal {
-    return this.#interrupt.signal;
+    return this.#interruption.signal;
   }
 
   releaseSignals(): void {
-    this.#interrupt.stop();
+    this.#interrupt?.stop();
   }
 }
 
