@@ -59,3 +59,27 @@ describe('command line: odd names of backing files', function () {
     expect(shop.must('qemu-img', 'map', 'top')).not.to.match(/top$/m);
   });
 });
+
+describe('command line: names of new images that cannot be looked at', () => {
+  let shop: Workshop;
+  before(async () => {
+    shop = await Workshop.open();
+    shop.must('ln', '-s', 'loop', 'loop');
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'disk', '1M');
+  });
+  after(() => shop.remove());
+
+  for (const [name, words] of [
+    ['loop', 'Too many levels of symbolic links'],
+    ['n'.repeat(300), 'File name too long'],
+  ]) {
+    for (const line of ['create -q -f qcow2 NAME 1M', 'convert -O qcow2 disk NAME', 'backup --target=NAME disk']) {
+      it(`${line}: ${words}`, () => {
+        const { code, stderr } = shop.ours(...line.replace('NAME', name).split(' '));
+        expect(code).to.equal(1);
+        expect(stderr).to.match(new RegExp(`^diskwright: [^\\n]*: ${words}\\n$`));
+        expect(stderr).not.to.match(/ELOOP|ENAMETOOLONG|stat/);
+      });
+    }
+  }
+});

@@ -48,6 +48,9 @@ export async function infoOfPath(native: Native, path: string, waits: boolean): 
       closeSync(fd);
     }
   } catch (error) {
+    // In the words of the system, which node's message is not.
+    const { errno } = error as NodeJS.ErrnoException;
+    if (typeof errno === 'number') throw errnoError(errno, { operation: 'stat', path });
     throw toBlockError(error, { operation: 'stat', path });
   }
 }
