@@ -4,7 +4,7 @@ import { onSizeWarning } from '../util/size.js';
 import { calledAs } from './as-program.js';
 import type { FormatNames } from './format-names.js';
 import { UsageError } from './getopt.js';
-import { AS, PROGRAM, QEMU_IMG, reportFailure, reportWarning, setProgram } from './output.js';
+import { AS, PROGRAM, QEMU_IMG, reportFailure, reportWarning, SHIMS, setProgram } from './output.js';
 import { formats, print, runVerb } from './run-verb.js';
 import { HELP, verbHelp, wrap } from './verb.js';
 import { REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
@@ -70,7 +70,7 @@ ${verbs.join('\n')}
   ${PROGRAM} --version [--json]
       shows the version, the I/O engine and the codecs
   ${PROGRAM} ${AS}PROGRAM ...
-      takes the command line of PROGRAM: ${[QEMU_IMG, ...Object.keys(REPLACED_PROGRAMS)].slice(0, 3).join(', ')}
+      takes the command line of PROGRAM: ${SHIMS.join(', ')}
 
 Commands of qemu-img have its options and output, nbd has those of qemu-nbd,
 io those of qemu-io; salvage, compact, shims and completion are Diskwright's

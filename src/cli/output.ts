@@ -15,6 +15,8 @@ export const PROGRAM = 'diskwright';
 export const QEMU_IMG = 'qemu-img';
 /** Begins the first argument of a call in place of another program (`as-program.ts`). scripts/launcher.cjs knows it, too. */
 export const AS = '--as=';
+/** The names that `diskwright shims` makes scripts by, and that the help tells of. */
+export const SHIMS = ['qemu-img', 'qemu-io', 'qemu-nbd'] as const;
 
 /** What may be taken for the name of standard input and output. */
 export const STANDARD = '-';

@@ -90,7 +90,8 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
   jobs: { summary: 'list, watch and steer the jobs of such a process', load: () => import('./verbs/jobs.js') },
   completion: {
     summary: 'print the completion of this command line for a shell',
-    load: async () => (await import('./verbs/completion.js')).completionOf(VERBS),
+    load: async () =>
+      (await import('./verbs/completion.js')).completionOf({ verbs: VERBS, replaced: REPLACED_PROGRAMS }),
   },
   shims: { summary: "make scripts by the names of QEMU's programs", load: () => import('./verbs/shims.js') },
 };

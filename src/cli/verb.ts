@@ -68,9 +68,9 @@ export const UNTRUSTED: OptionSpec = {
   help: 'The images come from strangers: a backing file is opened only if it is a plain file in the folder of the image that names it.',
 };
 
-/** A verb's own options and those of all verbs; as qemu-img, only what that has. */
-export function optionsOf(verb: Verb): readonly OptionSpec[] {
-  if (program() === QEMU_IMG) {
+/** A verb's own options and those of all verbs; where the program is called as qemu-img, only what that has. */
+export function optionsOf(verb: Verb, called: string = program()): readonly OptionSpec[] {
+  if (called === QEMU_IMG) {
     const its = verb.options.filter(({ own }) => own !== true);
     return its.map((option) => (option.own === 'long' ? { ...option, long: undefined } : option));
   }

@@ -1,19 +1,19 @@
 // Completion in shells: what bash really completes, and that the tables of all verbs are in the scripts.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { bashCompletion } from '../../src/cli/completion/bash.js';
 import { fishCompletion } from '../../src/cli/completion/fish.js';
-import { type CompletedVerb, completedVerbs } from '../../src/cli/completion/words.js';
+import { type CompletedProgram, completedProgram } from '../../src/cli/completion/words.js';
 import { zshCompletion } from '../../src/cli/completion/zsh.js';
 import { formatNames } from '../../src/cli/format-names.js';
-import { VERBS } from '../../src/cli/verb-table.js';
+import { REPLACED_PROGRAMS, VERBS } from '../../src/cli/verb-table.js';
 import { Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 
 /** Words as bash has them before the cursor, the last one unfinished, and what it offers. */
-const CASES: readonly (readonly [typed: string, offered: string | RegExp])[] = [
+const BASH: readonly (readonly [typed: string, offered: string | RegExp])[] = [
   ['inf', 'info'],
   ['co', 'compact compare completion commit convert'],
   ['--v', '--version'],
@@ -40,6 +40,9 @@ const CASES: readonly (readonly [typed: string, offered: string | RegExp])[] = [
   ['create -f qcow2 -o cluster_size = 64k,lazy', '64k,lazy_refcounts='],
   ['create -f qcow2 -o cluster_size = 64k,lazy_refcounts = ', 'off on'],
   ['create -f raw -o cl', ''],
+  ['create -fraw -o cl', ''],
+  ['create -fqcow2 -o key-', ''],
+  ['create -f no-format -o key-', 'key-secret='],
   ['convert -f raw -O qcow2 -o compression_t', 'compression_type='],
   ['convert -o compression_type = z', 'zlib zstd'],
   ['mirror --format = qcow2 -o compa', 'compat='],
@@ -54,24 +57,103 @@ const CASES: readonly (readonly [typed: string, offered: string | RegExp])[] = [
   ['info -', /^--backing-chain .*--untrusted -U -f -h$/],
 ];
 
+/** The same by the names of QEMU's tools: the first word is that of the tool. */
+const BASH_TOOLS: typeof BASH = [
+  ['qemu-img co', 'commit compare convert'],
+  ['qemu-img ba', ''],
+  ['qemu-img --', '--help --version'],
+  ['qemu-img convert --sp', ''],
+  ['qemu-img convert --sa', '--salvage'],
+  ['qemu-img convert -O qcow2 -o compression_t', 'compression_type='],
+  ['qemu-img info --output = js', 'json'],
+  ['qemu-img resize -f raw an', 'another'],
+  ['qemu-io --disc', '--discard'],
+  ['qemu-io -f r', 'raw'],
+  ['qemu-io --cache = no', 'none'],
+  ['qemu-io an', 'another'],
+  ['qemu-nbd --cache = write', 'writeback writethrough'],
+  ['qemu-nbd -f q', 'qcow2'],
+];
+
+/** A line before the cursor, and what it is after a Tab: where several words fit, what they have in common is added. */
+const ZSH: readonly (readonly [typed: string, completed: string])[] = [
+  ['diskwright convert -O qcow2 -o compression', 'diskwright convert -O qcow2 -o compression_type='],
+  ['diskwright convert -Oraw -o compression', 'diskwright convert -Oraw -o compression'],
+  ['diskwright mirror --format=qcow2 -o compression', 'diskwright mirror --format=qcow2 -o compression_type='],
+  ['diskwright mirror --format=raw -o compression', 'diskwright mirror --format=raw -o compression'],
+  ['diskwright create -f qcow2 -o compat=1.1,lazy', 'diskwright create -f qcow2 -o compat=1.1,lazy_refcounts='],
+  ['diskwright create -o lazy', 'diskwright create -o lazy_refcounts='],
+  ['diskwright create -f raw -o preallocation=fa', 'diskwright create -f raw -o preallocation=falloc,'],
+  ['diskwright amend -f qcow2 -o compa', 'diskwright amend -f qcow2 -o compat='],
+  ['diskwright completion f', 'diskwright completion fish '],
+  ['qemu-img snap', 'qemu-img snapshot '],
+  ['qemu-img create -f raw -o lazy', 'qemu-img create -f raw -o lazy'],
+  ['qemu-img create -f qcow2 -o lazy', 'qemu-img create -f qcow2 -o lazy_refcounts='],
+  ['qemu-nbd --cache=writeb', 'qemu-nbd --cache=writeback '],
+  ['qemu-io -f qc', 'qemu-io -f qcow2 '],
+];
+
+/** A line before the cursor, and what is offered. */
+const FISH: typeof BASH = [
+  ['diskwright sna', 'snapshot'],
+  ['diskwright convert -O qcow2 -o compression', 'compression_type='],
+  ['diskwright convert -Oraw -o compression', ''],
+  ['diskwright convert -Oqcow2 -o compression', 'compression_type='],
+  ['diskwright mirror --format=qcow2 -o compression', 'compression_type='],
+  ['diskwright mirror --format=raw -o compression', ''],
+  ['diskwright create -f qcow2 -o compat=1.1,lazy', 'compat=1.1,lazy_refcounts='],
+  ['diskwright create -o lazy', 'lazy_refcounts='],
+  ['diskwright create -f no-format -o lazy', 'lazy_refcounts='],
+  ['diskwright create -f luks -o preallocation=fa', 'preallocation=falloc'],
+  ['diskwright create -f qcow2 -o preallocation=m', 'preallocation=metadata'],
+  ['diskwright --as=qemu-n', '--as=qemu-nbd'],
+  ['qemu-img co', 'commit compare convert'],
+  ['qemu-img backup', ''],
+  ['qemu-img create -f raw -o lazy', ''],
+  ['qemu-img create -f qcow2 -o lazy', 'lazy_refcounts='],
+  ['qemu-img convert --sp', ''],
+  ['qemu-nbd --cache=writeb', '--cache=writeback'],
+  ['qemu-io -f qc', 'qcow2'],
+];
+
+/** A terminal of zsh's own (zpty): each line is typed, with a Tab and a key (Ctrl-O) that writes the line to a file. */
+const ZSH_TERMINAL = `zmodload zsh/zpty
+zpty shell "TERM=xterm ZDOTDIR=. zsh -d -i"
+for line in "\${(@f)$(<typed)}"; do
+  zpty -w -n shell "$line"$'\t\x0f'
+done
+zpty -w shell exit
+while zpty -r shell line; do :; done
+`;
+const ZSH_SETUP = `autoload -U compinit; compinit -D -u
+for each in _*(N.); do source ./$each; done
+show() { print -r -- "$BUFFER" >> shown; BUFFER= }
+zle -N show; bindkey '^O' show
+setopt no_beep; LISTMAX=0
+`;
+
+const PROGRAMS = ['diskwright', 'qemu-img', 'qemu-io', 'qemu-nbd'];
+
 describe('completion', () => {
   let shop: Workshop;
-  let verbs: CompletedVerb[];
+  let programs: CompletedProgram[];
   before(async () => {
     shop = await Workshop.open();
-    verbs = await completedVerbs(VERBS, formatNames());
+    const tables = { verbs: VERBS, replaced: REPLACED_PROGRAMS };
+    programs = await Promise.all(PROGRAMS.map((name) => completedProgram(name, tables, formatNames())));
+    for (const name of ['a disk.raw', 'another']) writeFileSync(shop.path(name), '');
+    mkdirSync(shop.path('folder'));
   });
   after(() => shop.remove());
 
   it('in bash offers verbs, options, what their arguments may be, and names of files', function () {
     requirePeer(this, 'bash');
-    for (const name of ['a disk.raw', 'another']) writeFileSync(shop.path(name), '');
-    mkdirSync(shop.path('folder'));
-    writeFileSync(shop.path('.script'), bashCompletion('diskwright', verbs));
+    const cases = [...BASH.map(([typed, wanted]) => [`diskwright ${typed}`, wanted] as const), ...BASH_TOOLS];
+    writeFileSync(shop.path('.script'), programs.map((program) => bashCompletion(program)).join(''));
     const lines = ['set -u', 'source ./.script', 'complete -p diskwright'];
-    for (const [typed] of CASES) {
-      const words = ['diskwright', ...typed.split(' ')].map((word) => `'${word}'`);
-      lines.push(`COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${words.length - 1}; _diskwright`);
+    for (const [typed] of cases) {
+      const words = typed.split(' ').map((word) => `'${word}'`);
+      lines.push(`COMP_WORDS=(${words.join(' ')}); COMP_CWORD=${words.length - 1}; _${typed.split(' ')[0]}`);
       lines.push(`printf '%s\\n' "\${COMPREPLY[@]-}" | sort | tr '\\n' ' '; echo`);
     }
     const { stdout, stderr } = spawnSync('bash', ['-c', lines.join('\n')], {
@@ -83,11 +165,42 @@ describe('completion', () => {
     expect(shop.run('bash', '-n', '.script')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
     const [registered, ...offered] = stdout.split('\n');
     expect(registered).to.equal('complete -F _diskwright diskwright');
-    for (const [index, [typed, wanted]] of CASES.entries()) {
+    for (const [index, [typed, wanted]] of cases.entries()) {
       const found = offered[index].trim();
       if (typeof wanted !== 'string') expect(found, typed).to.match(wanted);
       else expect(found, typed).to.equal(wanted.startsWith('a ') ? wanted : wanted.split(' ').sort().join(' '));
     }
+  });
+
+  it('in zsh offers the options of the format that is named, also for the tools of QEMU', function () {
+    requirePeer(this, 'zsh');
+    for (const program of programs) writeFileSync(shop.path(`_${program.name}`), zshCompletion(program));
+    writeFileSync(shop.path('.zshrc'), ZSH_SETUP);
+    writeFileSync(shop.path('typed'), ZSH.map(([typed]) => typed).join('\n'));
+    const { stderr } = spawnSync('zsh', ['-f', '-c', ZSH_TERMINAL], {
+      cwd: shop.folder,
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C' },
+    });
+    expect(stderr).to.equal('');
+    const shown = readFileSync(shop.path('shown'), 'utf8').split('\n').slice(0, -1);
+    expect(shown).to.deep.equal(ZSH.map(([, completed]) => completed));
+  });
+
+  it('in fish offers the options of the format that is named, also for the tools of QEMU', function () {
+    requirePeer(this, 'fish');
+    writeFileSync(shop.path('script.fish'), programs.map((program) => fishCompletion(program)).join(''));
+    const lines = FISH.map(
+      ([typed]) => `complete -C '${typed}' | string replace -r '\\t.*' '' | sort | string join ' '; echo .`,
+    );
+    const { stdout, stderr } = spawnSync('fish', ['--no-config', '-c', ['source script.fish', ...lines].join('\n')], {
+      cwd: shop.folder,
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C' },
+    });
+    expect(stderr).to.equal('');
+    const offered = stdout.split(/\n?\.\n/);
+    for (const [index, [typed, wanted]] of FISH.entries()) expect(offered[index], typed).to.equal(wanted);
   });
 
   for (const [shell, script] of [
@@ -96,7 +209,8 @@ describe('completion', () => {
     ['fish', fishCompletion],
   ] as const) {
     it(`has all verbs and options for ${shell}`, () => {
-      const text = script('diskwright', verbs);
+      const [{ verbs }] = programs;
+      const text = script(programs[0]);
       const missing = verbs.flatMap(({ name, options }) => {
         const part =
           shell === 'fish'
@@ -121,10 +235,14 @@ describe('completion', () => {
     });
   }
 
-  it('is printed by the program; an unknown shell is refused', () => {
-    expect(shop.ours('completion', 'fish').stdout).to.equal(fishCompletion('diskwright', verbs));
+  it('is printed by the program; an unknown shell or program is refused', () => {
+    expect(shop.ours('completion', 'fish').stdout).to.equal(fishCompletion(programs[0]));
+    expect(shop.ours('completion', 'bash', 'qemu-nbd').stdout).to.equal(bashCompletion(programs[3]));
     expect(shop.ours('completion', 'tcsh').stderr).to.equal(
       "diskwright: There is no completion for 'tcsh': use one of bash, zsh, fish\n",
+    );
+    expect(shop.ours('completion', 'zsh', 'qemu-system-x86_64').stderr).to.match(
+      /^diskwright: There is no completion for 'qemu-system-x86_64'/,
     );
   });
 });

@@ -1,9 +1,10 @@
 // Completion for bash. A word with `=` in it arrives there as three: `--output`, `=`, `js`.
 
-import { allListed, type ListedOption, type OptionLists, optionLists } from './lists.js';
-import type { CompletedOption, CompletedVerb } from './words.js';
+import { eachList, type ListedOption } from './lists.js';
+import { type CompletedOption, type CompletedProgram, type CompletedVerb, madeBy } from './words.js';
 
-export function bashCompletion(program: string, verbs: readonly CompletedVerb[]): string {
+export function bashCompletion({ name: program, alone, verbs: several, general }: CompletedProgram): string {
+  const verbs = alone === undefined ? several : [alone];
   const options = verbs.map(
     ({ name, options }) => `    ${name}) echo ${quoted(options.flatMap(({ names }) => names))} ;;`,
   );
@@ -11,11 +12,18 @@ export function bashCompletion(program: string, verbs: readonly CompletedVerb[])
     if (operands === 'files') return [];
     return [`    ${name}) ${operands === 'folders' ? '_PROGRAM_files -d' : `_PROGRAM_words ${quoted(operands)}`} ;;`];
   });
-  return SCRIPT.replace('OPTIONS', () => options.join('\n'))
+  const { words, first } = alone === undefined ? { words: WITH_VERBS, first: 2 } : { words: ALONE, first: 1 };
+  const inPlace = general.flatMap(({ name, values }) => values?.map((value) => `${name}=${value}`) ?? [name]);
+  return SCRIPT.replace('BEGINNING', () => words)
+    .replace('MADE_BY', madeBy(program, 'bash'))
+    .replace('FIRST', String(first))
+    .replace('OPTIONS', () => options.join('\n'))
     .replace('ARGUMENTS', () => argumentCases(verbs).join('\n'))
     .replace('OPERANDS', () => operands.join('\n'))
-    .replace('LISTS', () => listCases(optionLists()).join('\n'))
+    .replace('LISTS', () => listCases().join('\n'))
     .replace('VERBS', () => verbs.map(({ name }) => name).join(' '))
+    .replace('GENERAL', () => inPlace.join(' '))
+    .replace('VALUED', () => general.flatMap(valuedCase).join('\n'))
     .replaceAll('PROGRAM', program);
 }
 
@@ -39,13 +47,14 @@ function answerOf({ values }: CompletedOption): string {
   return `_PROGRAM_words ${quoted(values)}`;
 }
 
-/** For each kind and format the names (`create:qcow2:`) and the values (`create:qcow2:compat`); without a format those of all. */
-function listCases(lists: OptionLists): string[] {
-  return Object.entries(lists).flatMap(([kind, formats]) =>
-    [...Object.entries(formats), ['', allListed(formats)] as const].flatMap(([format, options]) =>
-      casesOf(`${kind}:${format}:`, options),
-    ),
-  );
+/** An option in the place of a verb, with its argument behind `=`. */
+function valuedCase({ name, values }: CompletedProgram['general'][number]): string[] {
+  return values === undefined ? [] : [`    ${name}) _PROGRAM_words ${quoted(values)}; return ;;`];
+}
+
+/** For each kind and format the names (`create:qcow2:`) and the values (`create:qcow2:compat`). */
+function listCases(): string[] {
+  return eachList().flatMap(([kind, format, options]) => casesOf(`${kind}:${format}:`, options));
 }
 
 function casesOf(start: string, options: readonly ListedOption[]): string[] {
@@ -60,7 +69,23 @@ function quoted(words: readonly string[]): string {
   return `'${words.join(' ')}'`;
 }
 
-const SCRIPT = `# Completion of PROGRAM for bash, made by "PROGRAM completion bash".
+const WITH_VERBS = `  verb=\${COMP_WORDS[1]}
+  if ((COMP_CWORD == 1)); then
+    _PROGRAM_words 'VERBS GENERAL'
+    return
+  fi
+  if [[ $verb == -* ]] && ((COMP_CWORD <= 3)); then
+    local given=$cur
+    if [[ $cur == = ]]; then cur=; fi
+    case $verb in
+VALUED
+    esac
+    cur=$given
+  fi`;
+
+const ALONE = '  verb=VERBS';
+
+const SCRIPT = `# Completion of PROGRAM for bash, made by "MADE_BY".
 
 _PROGRAM_words() {
   mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
@@ -84,6 +109,7 @@ _PROGRAM_list() {
   for word in "\${COMP_WORDS[@]}"; do
     if [[ $word == = ]]; then continue; fi
     if [[ -n $before && " $2 " == *" $before "* ]]; then format=$word; fi
+    if [[ $word == -[!-]?* && " $2 " == *" \${word:0:2} "* ]]; then format=\${word:2}; fi
     before=$word
   done
   if [[ -z $(_PROGRAM_listed "$1:$format:") ]]; then format=; fi
@@ -111,20 +137,12 @@ ARGUMENTS
 }
 
 _PROGRAM() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb=\${COMP_WORDS[1]}
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb
   COMPREPLY=()
-  if ((COMP_CWORD == 1)); then
-    _PROGRAM_words 'VERBS --as=qemu-img --as=qemu-io --as=qemu-nbd --help --version'
-    return
-  fi
-  if [[ $verb == --as ]] && ((COMP_CWORD <= 3)); then
-    if [[ $cur == = ]]; then cur=; fi
-    _PROGRAM_words 'qemu-img qemu-io qemu-nbd'
-    return
-  fi
+BEGINNING
   # The word as it was typed, put together again.
   local at=$COMP_CWORD value=$cur
-  while ((at > 2)) && [[ \${COMP_WORDS[at]} == = || \${COMP_WORDS[at - 1]} == = ]]; do
+  while ((at > FIRST)) && [[ \${COMP_WORDS[at]} == = || \${COMP_WORDS[at - 1]} == = ]]; do
     ((at--))
     value=\${COMP_WORDS[at]}$value
   done

@@ -14,9 +14,9 @@ export interface ListedOption {
 }
 
 /** The options of each format that has some. */
-export type OptionLists = Readonly<Record<ListKind, Readonly<Record<string, readonly ListedOption[]>>>>;
+type OptionLists = Readonly<Record<ListKind, Readonly<Record<string, readonly ListedOption[]>>>>;
 
-export function optionLists(): OptionLists {
+function optionLists(): OptionLists {
   const create: Record<string, readonly ListedOption[]> = {};
   const amend: Record<string, readonly ListedOption[]> = {};
   for (const driver of [...allDrivers()].filter(({ kind }) => kind === 'format')) {
@@ -26,8 +26,17 @@ export function optionLists(): OptionLists {
   return { create, amend };
 }
 
+/** For each kind, and each format of it, what is listed; under the name '' for a format that is not named, or has no options. */
+export function eachList(): (readonly [kind: string, format: string, options: readonly ListedOption[]])[] {
+  return Object.entries(optionLists()).flatMap(([kind, formats]) =>
+    [...Object.entries(formats), ['', allListed(formats)] as const].map(
+      ([format, options]) => [kind, format, options] as const,
+    ),
+  );
+}
+
 /** The options of all formats, each name once. */
-export function allListed(formats: OptionLists[ListKind]): ListedOption[] {
+function allListed(formats: OptionLists[ListKind]): ListedOption[] {
   const found = new Map<string, Set<string>>();
   for (const { name, values } of Object.values(formats).flat()) {
     found.set(name, new Set([...(found.get(name) ?? []), ...values]));

@@ -1,7 +1,9 @@
 // What a shell completes: the verbs, and the options of each with what their arguments may be, from the tables that the command line itself is read by.
+// A program of QEMU's in whose place Diskwright is called (`diskwright shims`) has the tables that it is read by then.
 
 import type { FormatNames } from '../format-names.js';
 import type { OptionSpec } from '../getopt.js';
+import { AS, PROGRAM, SHIMS } from '../output.js';
 import { HELP, type ListedVerb, NAMES_OF_FILES, optionsOf, type Verb } from '../verb.js';
 import type { ListKind } from './lists.js';
 
@@ -30,25 +32,66 @@ export interface CompletedVerb {
   operands: readonly string[] | 'files' | 'folders';
 }
 
-/** The verbs of `listed`, and the word `help`. */
-export async function completedVerbs(
-  listed: Readonly<Record<string, ListedVerb>>,
+export interface CompletedProgram {
+  name: string;
+  /** The only one of a program whose command line begins with options: `qemu-io`. */
+  alone?: CompletedVerb;
+  /** Empty where there is one alone. */
+  verbs: readonly CompletedVerb[];
+  /** Options that may stand in the place of a verb. */
+  general: readonly GeneralOption[];
+}
+
+export interface GeneralOption {
+  name: string;
+  help: string;
+  /** What the argument may be; undefined: it takes none. */
+  values?: readonly string[];
+}
+
+/** The verbs of the command line, and by the names of QEMU's programs what those have. */
+export interface CompletedTables {
+  verbs: Readonly<Record<string, ListedVerb & { ofQemuImg?: true }>>;
+  /** The verb that takes the command line of a program; qemu-img has verbs of its own. */
+  replaced: Readonly<Record<string, string>>;
+}
+
+const OF_ALL: readonly GeneralOption[] = [
+  { name: '--help', help: 'Show the general help' },
+  { name: '--version', help: 'Show the version' },
+];
+
+/** The command that prints the completion of a program. */
+export function madeBy(program: string, shell: string): string {
+  return [PROGRAM, 'completion', shell, ...(program === PROGRAM ? [] : [program])].join(' ');
+}
+
+/** `name`: Diskwright, qemu-img, or one of the programs that a verb replaces. */
+export async function completedProgram(
+  name: string,
+  { verbs: listed, replaced }: CompletedTables,
   formats: FormatNames,
-): Promise<CompletedVerb[]> {
-  const names = Object.keys(listed);
-  const verbs = await Promise.all(
-    Object.entries(listed).map(async ([name, { summary, load }]): Promise<CompletedVerb> => {
-      const { verb } = await load();
-      const options = optionsOf(verb).filter(({ refused }) => !refused);
-      return {
-        name,
-        summary,
-        options: options.map((option) => completed(option, formats, listOf(verb, option))),
-        operands: verb.operands ?? 'files',
-      };
-    }),
-  );
-  return [...verbs, { name: HELP, summary: 'explain a command', options: [], operands: names }];
+): Promise<CompletedProgram> {
+  const completedVerb = async ([word, { summary, load }]: [string, ListedVerb]): Promise<CompletedVerb> => {
+    const { verb } = await load();
+    const options = optionsOf(verb, name).filter(({ refused }) => !refused);
+    return {
+      name: word,
+      summary,
+      options: options.map((option) => completed(option, formats, listOf(verb, option))),
+      operands: verb.operands ?? 'files',
+    };
+  };
+  if (name === PROGRAM) {
+    const verbs = await Promise.all(Object.entries(listed).map(completedVerb));
+    const help = { name: HELP, summary: 'explain a command', options: [], operands: Object.keys(listed) };
+    const as = { name: AS.slice(0, -1), help: 'Take the command line of that tool', values: SHIMS };
+    return { name, verbs: [...verbs, help], general: [as, ...OF_ALL] };
+  }
+  const alone = replaced[name];
+  if (alone !== undefined) return { name, alone: await completedVerb([alone, listed[alone]]), verbs: [], general: [] };
+  const its = Object.entries(listed).filter(([, { ofQemuImg }]) => ofQemuImg);
+  return { name, verbs: await Promise.all(its.map(completedVerb)), general: OF_ALL };
 }
 
 /** The list that the argument of `option` is; undefined: it is none. */

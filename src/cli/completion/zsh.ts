@@ -1,33 +1,17 @@
 // Completion for zsh: a function for its completion system, in a file called _PROGRAM of a folder of $fpath.
 
-import { allListed, optionLists } from './lists.js';
-import type { CompletedOption, CompletedVerb } from './words.js';
+import { eachList } from './lists.js';
+import { type CompletedOption, type CompletedProgram, type CompletedVerb, madeBy } from './words.js';
 
-export function zshCompletion(program: string, verbs: readonly CompletedVerb[]): string {
-  const described = verbs.map(({ name, summary }) => `    ${quoted(`${name}:${escaped(summary)}`)}`);
-  const cases = verbs.map(({ name, options, operands }) => {
-    const lines = [...options.flatMap(specsOf), operandSpec(operands)].map(quoted);
-    return `    ${name})\n      _arguments -s -S ${lines.join(' \\\n        ')} ;;`;
-  });
+export function zshCompletion({ name: program, alone, verbs, general }: CompletedProgram): string {
+  const body =
+    alone === undefined ? bodyOfVerbs(program, verbs, general) : `  ${argumentsOf(program, alone, '      ')}`;
   return `#compdef ${program}
-# Completion of ${program} for zsh, made by "${program} completion zsh".
+# Completion of ${program} for zsh, made by "${madeBy(program, 'zsh')}".
 
-${listFunctions().join('\n')}
+${listFunction(program)}
 _${program}() {
-  local -a verbs
-  verbs=(
-${described.join('\n')}
-  )
-  if ((CURRENT == 2)); then
-    _describe command verbs
-    compadd -- --as=qemu-img --as=qemu-io --as=qemu-nbd
-    return
-  fi
-  shift words
-  ((CURRENT--))
-  case $words[1] in
-${cases.join('\n')}
-  esac
+${body}
 }
 
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
@@ -38,29 +22,78 @@ fi
 `;
 }
 
+function bodyOfVerbs(program: string, verbs: readonly CompletedVerb[], general: CompletedProgram['general']): string {
+  const described = verbs.map(({ name, summary }) => `    ${quoted(`${name}:${escaped(summary)}`)}`);
+  const cases = verbs.map((verb) => `    ${verb.name})\n      ${argumentsOf(program, verb, '        ')} ;;`);
+  const inPlace = general.flatMap(({ name, values }) => values?.map((value) => `${name}=${value}`) ?? [name]);
+  return `  local -a verbs
+  verbs=(
+${described.join('\n')}
+  )
+  if ((CURRENT == 2)); then
+    _describe command verbs
+    compadd -- ${inPlace.join(' ')}
+    return
+  fi
+  shift words
+  ((CURRENT--))
+  case $words[1] in
+${cases.join('\n')}
+  esac`;
+}
+
+function argumentsOf(program: string, { options, operands }: CompletedVerb, margin: string): string {
+  const lines = [...options.flatMap((option) => specsOf(program, option)), operandSpec(operands)].map(quoted);
+  return `_arguments -s -S ${lines.join(` \\\n${margin}`)}`;
+}
+
 /** A description for each name of an option: `*--output=[help]:FORMAT:(human json)`. */
-function specsOf({ names, argument, values, help }: CompletedOption): string[] {
+function specsOf(program: string, { names, argument, values, help }: CompletedOption): string[] {
   const what = `[${escaped(help)}]`;
   if (argument === undefined) return names.map((name) => `*${name}${what}`);
-  const action = actionOf(values);
+  const action = actionOf(program, values);
   return names.map((name) => `*${name}${name.startsWith('--') ? '=' : '+'}${what}:${escaped(argument)}:${action}`);
 }
 
-function actionOf(values: CompletedOption['values']): string {
+function actionOf(program: string, values: CompletedOption['values']): string {
   if (values === 'files') return '_files';
   if (values === 'anything') return ' ';
-  return 'kind' in values ? `_diskwright_${values.kind}` : `(${values.join(' ')})`;
+  // With a blank in front the words are called as they are.
+  return 'kind' in values ? ` _${program}_list ${[values.kind, ...values.format].join(' ')}` : `(${values.join(' ')})`;
 }
 
-/** A function for each kind of list: `cluster_size=...,compat=...`. */
-function listFunctions(): string[] {
-  return Object.entries(optionLists()).map(([kind, formats]) => {
-    const specs = allListed(formats).map(({ name, values }) =>
+/** The function that completes the list of `-o`, `cluster_size=...,compat=...`: the options are those of the format that is named. */
+function listFunction(program: string): string {
+  const cases = eachList().map(([kind, format, options]) => {
+    const specs = options.map(({ name, values }) =>
       quoted(`${name}:value:${values.length === 0 ? ' ' : `(${values.join(' ')})`}`),
     );
-    return `_diskwright_${kind}() {\n  _values -s , option ${specs.join(' ')}\n}\n`;
+    return `    ${kind}:${format === '' ? '*' : format}) _values -s , option ${specs.join(' ')} ;;`;
   });
+  return LIST.replace('CASES', () => cases.join('\n')).replaceAll('PROGRAM', program);
 }
+
+const LIST = `# $1: the kind of list; behind it the options that name the format.
+_PROGRAM_list() {
+  local kind=$1 format= before= word name
+  shift
+  for word in "\${(@Q)words}"; do
+    for name in "$@"; do
+      if [[ $before == "$name" ]]; then
+        format=$word
+      elif [[ $name == --* ]]; then
+        if [[ $word == "$name"=* ]]; then format=\${word#*=}; fi
+      elif [[ $word == "$name"?* ]]; then
+        format=\${word[3,-1]}
+      fi
+    done
+    before=$word
+  done
+  case $kind:$format in
+CASES
+  esac
+}
+`;
 
 function operandSpec(operands: CompletedVerb['operands']): string {
   if (operands === 'files') return '*:file:_files';

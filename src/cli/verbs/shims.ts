@@ -20,10 +20,9 @@ import { wordsOfErrno } from '../../util/system-words.js';
 import { HELP, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { IGNORED_VARIABLE } from '../ignored-signals.js';
-import { AS, PROGRAM, reportError, shown, write } from '../output.js';
+import { AS, PROGRAM, reportError, SHIMS, shown, write } from '../output.js';
 import type { Verb } from '../verb.js';
 
-const NAMES = ['qemu-img', 'qemu-io', 'qemu-nbd'] as const;
 /** The program in a package of Diskwright, this one or another. */
 const PROGRAM_FILE = /(^|\/)dist\/cli\.cjs$/;
 /** Ours are shorter by far. */
@@ -43,7 +42,7 @@ export const verb: Verb = {
   operands: 'folders',
   synopsis: '[--force] [-q] DIR',
   description:
-    `Makes scripts that call this program in the folder DIR, which is made where it is missing: ${NAMES.join(', ')}. Called by one of these names, ` +
+    `Makes scripts that call this program in the folder DIR, which is made where it is missing: ${SHIMS.join(', ')}. Called by one of these names, ` +
     "it takes that tool's command line, and no more, and its messages begin with that name.\n\n" +
     'Put DIR first in PATH to run scripts that were written for these tools. What this command has made before (links, in older versions) is replaced. If anything ' +
     'else has one of the names, nothing is made.',
@@ -81,7 +80,7 @@ async function run(options: ParsedOptions): Promise<number> {
 function make(folder: string, force: boolean, quiet: boolean): number {
   const program = decodeName(realpathSync(process.argv[1], 'buffer'));
   mkdirSync(encodeName(resolve(folder)), { recursive: true });
-  const places = NAMES.map((name) => ({ name, path: join(resolve(folder), name) }));
+  const places = SHIMS.map((name) => ({ name, path: join(resolve(folder), name) }));
   // All is looked at before the first script is made.
   const taken = places.filter(({ path }) => !isFree(path, force));
   for (const { path } of taken) reportError(`'${shown(path)}' was not made by Diskwright${hint(path)}`);
@@ -138,7 +137,7 @@ function kindOf(path: string): 'nothing' | 'ours' | 'other' | 'folder' {
 
 /** Whether `text` is a script of ours, whatever paths it has: nothing else in it was changed. */
 function isScript(text: string): boolean {
-  return NAMES.some((name) => {
+  return SHIMS.some((name) => {
     const { head, tail } = around(name);
     if (!text.startsWith(head) || !text.endsWith(tail)) return false;
     const middle = text.slice(head.length, text.length - tail.length);
