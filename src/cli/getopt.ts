@@ -37,6 +37,8 @@ export interface GetoptWords {
   unknown(option: string): string;
   missingArgument(option: string): string;
   unwantedArgument(option: string, typed: string): string;
+  /** A line of its own after that. */
+  unwantedAdvice?(option: string): string;
   /** A line of its own after that for an unknown option: what may have been meant. */
   advice?(option: string, specs: readonly OptionSpec[]): string | null;
   /** A long option may be abbreviated, as long as it is not ambiguous. */
@@ -66,7 +68,12 @@ export const PLAIN_WORDS: GetoptWords = {
 export const ADVISING_WORDS: GetoptWords = { ...PLAIN_WORDS, advice: nearestOption };
 
 /** The messages of Diskwright's verbs: those of qemu-img, with a suggestion after them. */
-export const OWN_WORDS: GetoptWords = { ...QEMU_IMG_WORDS, abbreviated: undefined, advice: nearestOption };
+export const OWN_WORDS: GetoptWords = {
+  ...QEMU_IMG_WORDS,
+  abbreviated: undefined,
+  advice: nearestOption,
+  unwantedAdvice: (option) => `'${option}' takes no argument.`,
+};
 
 /** Names the long option that is spelled most like `option`. */
 function nearestOption(option: string, specs: readonly OptionSpec[]): string | null {
@@ -158,7 +165,8 @@ export function parseOptions(
         throw new UsageError(words.unknown(word), true, advice === null ? [] : [advice]);
       }
       if (attached !== undefined && spec.argument === undefined) {
-        throw new UsageError(words.unwantedArgument(`--${name}`, word), true);
+        const advice = words.unwantedAdvice?.(`--${name}`);
+        throw new UsageError(words.unwantedArgument(`--${name}`, word), true, advice === undefined ? [] : [advice]);
       }
       take(spec, `--${name}`, attached);
     } else if (word.startsWith('-') && word.length > 1) {

@@ -41,6 +41,14 @@ describe('hints', function () {
     });
   }
 
+  it('say that an option takes no argument; by the name qemu-img, nothing is added', () => {
+    const line = ['info', '--backing-chain=on', 'disk.qcow2'];
+    expect(shop.ours(...line).stderr).to.equal(
+      "diskwright: unrecognized option '--backing-chain=on'\n'--backing-chain' takes no argument.\nTry 'diskwright info --help' for more information\n",
+    );
+    expect(shop.ours('--as=qemu-img', ...line).stderr).to.not.include('takes no argument');
+  });
+
   it('take no file for an option that was meant', () => {
     const line = ['stream', '--speed=abc', 'base'];
     expect(shop.ours(...line).stderr).to.include("Did you mean '--base'?");
