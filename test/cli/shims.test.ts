@@ -50,6 +50,13 @@ describe('shims', function () {
     expect(shop.run(shop.path('again'), 'info', 'gone').stderr).to.match(/^qemu-img: /);
   });
 
+  it('are not made in the current folder for an empty name', () => {
+    const { code, stderr } = shop.ours('shims', '');
+    expect(code).to.equal(1);
+    expect(stderr).to.match(/^diskwright: Expecting the name of a folder, which is not empty\n/);
+    expect(existsSync(shop.path('qemu-img'))).to.equal(false);
+  });
+
   it('take the place of nothing that is not ours; --force replaces files, never a folder', () => {
     mkdirSync(shop.path('bin'));
     writeFileSync(shop.path('bin/qemu-nbd'), 'mine');

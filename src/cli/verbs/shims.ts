@@ -66,6 +66,7 @@ export const verb: Verb = {
 async function run(options: ParsedOptions): Promise<number> {
   if (options.positional.length !== 1) throw new UsageError('Expecting one folder', true);
   const [folder] = options.positional;
+  if (folder === '') throw new UsageError('Expecting the name of a folder, which is not empty', true);
   try {
     return make(folder, options.has('force'), options.has('quiet'));
   } catch (error) {
