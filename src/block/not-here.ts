@@ -25,8 +25,13 @@ const PROTOCOLS: ReadonlySet<string> = new Set([
 export function hintOnDriver(name: string, known: Iterable<string>, isFormat: boolean): string | undefined {
   const meant = meantLine(name, known);
   if (!isFormat) return hintOnProtocol(name) ?? meant;
-  const why = `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
+  const why = hintOnFormat(name);
   return meant === undefined ? why : `${why} ${meant}`;
+}
+
+/** The same for a format that an image was recognised as: nobody has typed it. */
+export function hintOnFormat(name: string): string {
+  return `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
 }
 
 /** The same for the protocol that a file name begins with. */

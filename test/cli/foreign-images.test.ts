@@ -53,9 +53,20 @@ describe('images of formats that are not here yet', function () {
         expect(code, line).to.be.oneOf([1, 2]);
         expect(stderr, line)
           .to.include(`image format '${format}' is not supported`)
-          .and.to.include(`Diskwright does not have the format '${format}' yet`);
+          .and.to.include(`Diskwright does not have the format '${format}' yet`)
+          // Nobody has typed a format.
+          .and.not.to.include('Did you mean');
       }
       expect(readFileSync(shop.path(image)).equals(before)).to.equal(true);
+    });
+
+    it(`${format}: is no backing file, which is said after the words that qemu-img has`, () => {
+      const words = ['create', '-f', 'qcow2', '-b', `disk.${format}`, 'overlay'];
+      const { code, stderr } = shop.ours(...words, '-F', format);
+      expect(code).to.equal(1);
+      expect(stderr.trimEnd().split('\n').slice(1)).to.match(
+        /^Could not open backing image\.,Diskwright does not have the format/,
+      );
     });
   }
 });

@@ -186,8 +186,11 @@ async function backingSize(
   } catch (error) {
     const failure = toBlockError(error);
     const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);
-    reportError(`${filename}: ${reasonOf(reason)}`);
+    // What we have to say beside it (who holds the file, what to do) comes after the words that qemu-img has.
+    const [first, ...further] = reasonOf(reason).split('\n');
+    reportError(`${filename}: ${first}`);
     writeMessage('Could not open backing image.');
+    for (const line of further) writeMessage(line);
     return null;
   }
 }
