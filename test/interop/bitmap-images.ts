@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workspace } from '../../src/index.js';
 import type { Outcome } from '../support/cli.js';
+import { withoutNodeNames } from '../support/node-names.js';
 import { StorageDaemon } from '../support/qmp.js';
 import { qemuImg } from './support.js';
 
@@ -97,9 +98,9 @@ export function runIn(program: string, words: readonly string[], cwd: string): P
   });
 }
 
-/** Without the numbers of nodes that have no name. */
+/** What a program printed, and its exit code. */
 export function said({ code, stdout, stderr }: Outcome): string {
-  return `${stdout}${stderr.replace(/#block\d+/g, '#block')}= ${code}`;
+  return `${stdout}${withoutNodeNames(stderr)}= ${code}`;
 }
 
 /** Names, granularities and flags, as QEMU has them. */

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Outcome, run } from '../../support/cli.js';
+import { withoutNodeNames } from '../../support/node-names.js';
 import type { Case } from './cases.js';
 import type { Images } from './images.js';
 
@@ -97,7 +98,7 @@ async function runAll(by: Program, commands: Case['commands'], folder: string): 
 /** What differs from run to run, or has a name of its own. */
 export function filtered({ code, stdout, stderr }: Outcome, folder: string): Outcome {
   const filter = (text: string): string =>
-    text
+    withoutNodeNames(text)
       .replaceAll(folder, 'FOLDER')
       .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'DATE')
       .replace(/"date-(n?sec)": \d+/g, '"date-$1": 0')
@@ -110,9 +111,6 @@ export function filtered({ code, stdout, stderr }: Outcome, folder: string): Out
         /^(Did you mean '.*'\?|Diskwright does not have the (format|protocol) .*|Only 'diskwright convert' reads .*)\n/gm,
         '',
       )
-      // Under its own name, ours names the file.
-      .replace(/(persistent bitmaps to |persistent in '|[Nn]ode ')[^':]+/g, '$1NODE')
-      .replace(/#block\d+/g, '#block')
       // Calibrated by time.
       .replace(/("(?:master-key-)?iters"|iters): \d+/g, '$1: 0')
       .replace(/^Run completed in [\d.]+ seconds\.$/gm, 'Run completed.')
