@@ -177,17 +177,23 @@ export async function releaseImage(session: Session, node: BlockNode): Promise<v
   await workspace.releaseImage(session.graph, node);
 }
 
-/** Parses `-f`, `--image-opts` and `-U`. Throws `UsageError` where they exclude each other. */
+/** Parses `-f`, `--image-opts` and `-U`. */
 export function imageArguments(options: ParsedOptions): ImageArguments {
-  const imageOpts = options.has('image-opts');
-  if (imageOpts && options.has('format')) {
-    throw new UsageError('--image-opts and --format are mutually exclusive');
-  }
-  return { format: options.get('format'), imageOpts, forceShare: options.has('force-share') };
+  return {
+    format: options.get('format'),
+    imageOpts: options.has('image-opts'),
+    forceShare: options.has('force-share'),
+  };
 }
 
-/** Opens an image that was named on the command line. A failure's message names it as it was typed. */
+/**
+ * Opens an image that was named on the command line. A failure's message names it as it was typed. Rejects with `UsageError` where a string of options stands beside a
+ * format: as with qemu-img, that is a mistake only when all else is right that is looked at before images are opened.
+ */
 export async function openImage(session: Session, name: string, how: ImageArguments): Promise<BlockNode> {
+  if (how.imageOpts && how.format !== undefined) {
+    throw new UsageError('--image-opts and --format are mutually exclusive');
+  }
   const [{ openNode }, { openToRead }, { parseImageOptions }, { withLockHolder }] = await Promise.all([
     import('../block/open.js'),
     import('../workspace/open.js'),
@@ -197,9 +203,9 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   const { imageOpts, writable = false, purpose = 'look', format, forceShare, ...open } = how;
   try {
     const image = imageOpts ? parseImageOptions(name) : name;
-    const options = { ...open, format: imageOpts ? undefined : format };
-    if (writable) return await openNode(session.graph, image, { ...options, forceShare, readOnly: false });
-    return await openToRead(session.graph, image, { ...options, forceShare }, purpose);
+    const options = { ...open, format, forceShare };
+    if (writable) return await openNode(session.graph, image, { ...options, readOnly: false });
+    return await openToRead(session.graph, image, options, purpose);
   } catch (error) {
     throw couldNotOpen(name, await withLockHolder(session.graph, error, false));
   }

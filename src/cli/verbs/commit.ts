@@ -44,9 +44,9 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const cache = targetCache(options, 'writeback');
   const speed = speedOption(options);
   const filename = oneImage(options);
+  const cache = targetCache(options, 'writeback');
   const progress = progressKind(options);
   return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), cache, writable: true });

@@ -5,6 +5,7 @@ import { toBlockError } from '../../util/errors.js';
 import { type ComparedImage, type CompareWatch, compareImages } from '../../workspace/compare.js';
 import {
   BY_SIGNAL,
+  type CacheMode,
   cacheMode,
   FORCE_SHARE,
   FORMAT,
@@ -78,13 +79,9 @@ async function run(options: ParsedOptions): Promise<number> {
   const quiet = options.has('quiet');
   const kind = progressKind(options);
   if (options.positional.length !== 2) throw new UsageError('Expecting two image file names', true);
-  const how = imagesOf(options);
-  if (how === null) return EXIT_OPEN_FAILED;
-  if (how.imageOpts && options.has('format2')) {
-    // In qemu-img's words, which does not say which format it means.
-    reportError('--image-opts and --format are mutually exclusive');
-    return EXIT_OPEN_FAILED;
-  }
+  const cache = sourceCache(options);
+  if (cache === null) return EXIT_OPEN_FAILED;
+  const how = { ...imageArguments(options), cache };
   const [first, second] = options.positional;
   return withSession(options.all('object'), async (session) => {
     const images = [
@@ -95,11 +92,10 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** Parses how the images are opened. Null after a mistake has been reported: qemu-img's exit code for it is that of an image that cannot be opened. */
-function imagesOf(options: ParsedOptions): ImageArguments | null {
+/** Parses `-T`. Null after a mistake has been reported: qemu-img's exit code for it is that of an image that cannot be opened. */
+function sourceCache(options: ParsedOptions): CacheMode | null {
   try {
-    const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
-    return { ...imageArguments(options), cache };
+    return cacheMode(options, 'source-cache', 'source cache', 'writeback');
   } catch (error) {
     reportFailure(error);
     return null;
@@ -139,6 +135,11 @@ async function compare(
     finish(result, view!, how);
     return result.identical ? 0 : EXIT_DIFFERENT;
   } catch (error) {
+    // Of these, only what is looked at when an image is opened.
+    if (error instanceof UsageError) {
+      reportFailure(error);
+      return EXIT_OPEN_FAILED;
+    }
     const failure = toBlockError(error);
     const cancelled = failure.code === 'cancelled';
     (view as ProgressView | null)?.end({ event: cancelled ? 'cancelled' : 'failed', error: failure.message });

@@ -124,10 +124,11 @@ async function run(options: ParsedOptions): Promise<number> {
   return withSession(
     options.all('object'),
     async (session) => {
+      const image = await openImage(session, filename, plan.how);
       const { format } = plan;
+      // As qemu-img, which opens the image first.
       if (format !== undefined && knownDriver(format) === null)
         throw new UsageError(`Invalid format name: '${format}'`);
-      const image = await openImage(session, filename, plan.how);
       if (breakOff === undefined) return rebase(session, image, plan);
       breakOff.begin();
       return rename(session, image, plan);

@@ -257,6 +257,8 @@ function failed(
   error: unknown,
   interrupt: Interrupt,
 ): number {
+  // What was typed is wrong, and nothing was opened.
+  if (error instanceof UsageError) throw error;
   const failure = toBlockError(error);
   const interrupted = interrupt.signal.aborted && failure.code === 'cancelled';
   view?.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
