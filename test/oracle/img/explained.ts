@@ -36,7 +36,11 @@ const RULES: Readonly<Record<string, Rule>> = {
     ((mine.code === 0 && /^qemu-img: Invalid compatibility level: 'v[23]'$/.test(other.stderr)) ||
       (/^qemu-img: Invalid compatibility level/.test(other.stderr) &&
         /^qemu-img: Parameter 'version'/.test(mine.stderr)) ||
-      (other.code === 0 && /^qemu-img: Parameter '(backing-fmt|format)' does not accept value/.test(mine.stderr))),
+      (other.code === 0 && /^qemu-img: Parameter '(backing-fmt|format)' does not accept value/.test(mine.stderr)) ||
+      (other.code === 0 &&
+        /^qemu-img: (Parameter 'encrypt\.[\w-]+' is (missing|unexpected)|'encrypt\.format' and its alias)/.test(
+          mine.stderr,
+        ))),
   'object-help': ({ words, other }) =>
     words.some((word) => word.endsWith('help')) && /^(List of user creatable objects|.* options):/.test(other.stdout),
   'rebase-itself': ({ mine }) => /An image cannot be its own backing file/.test(mine.stderr),
@@ -50,7 +54,8 @@ const RULES: Readonly<Record<string, Rule>> = {
     sameWords &&
     faults.every((fault) => fault === 'v2.qcow2: the content differs, as qemu-img reads it'),
   'cut-off': ({ words, sameWords, faults }) =>
-    /^(dd|convert)$/.test(words[0]) &&
+    (/^(dd|convert)$/.test(words[0]) ||
+      (words[0] === 'resize' && words.some((word) => /^(-f)?(file|raw)$/.test(word)))) &&
     sameWords &&
     faults.length > 0 &&
     faults.every((fault) => /our compare ends with 2, qemu-img's with 0$/.test(fault)),
