@@ -72,6 +72,21 @@ export function isListening(path: string): boolean {
     .some((line) => line.endsWith(` ${path}`) && (flags(line) & ACCEPTS_CONNECTIONS) !== 0);
 }
 
+/** Whether a server at the UNIX socket `path` greets a client: one that only listens may not have opened its image. */
+export function greets(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (greeted: boolean): void => {
+      socket.destroy();
+      resolve(greeted);
+    };
+    socket
+      .once('data', () => end(true))
+      .once('error', () => end(false))
+      .once('close', () => end(false));
+  });
+}
+
 /** Also false for a process that has ended and that nobody has asked for its exit code. */
 export function isAlive(pid: number): boolean {
   try {

@@ -26,7 +26,7 @@ describe('locks between processes', function () {
   };
 
   before(async function () {
-    for (const peer of ['qemu-img', 'qemu-io', 'qemu-storage-daemon']) requirePeer(this, peer);
+    for (const peer of ['qemu-img', 'qemu-io', 'qemu-nbd', 'qemu-storage-daemon']) requirePeer(this, peer);
     shop = await Workshop.open();
     ours = {
       name: 'ours',

@@ -6,7 +6,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { cpSync } from 'node:fs';
 import { type Outcome, run } from '../../support/cli.js';
-import { REFUSED } from './table.js';
+import { greets, until } from '../../support/nbd-process.js';
+import { mayRefuse } from './table.js';
 
 /** The programs of one side, by QEMU's names. */
 export interface Side {
@@ -36,7 +37,7 @@ const IMAGES: readonly (readonly [program: string, ...words: string[]])[] = [
 ];
 
 /** The kinds of holders and comers that stay. */
-const STAYING: Readonly<Record<string, string>> = { daemon: 'qemu-storage-daemon', io: 'qemu-io' };
+const STAYING: Readonly<Record<string, string>> = { daemon: 'qemu-storage-daemon', nbd: 'qemu-nbd', io: 'qemu-io' };
 
 /** Of the four pairs, what the comers say that do not say the same in all of them. Images are copied from `images`, to folders beside it. */
 export async function lockDifferences(
@@ -54,10 +55,12 @@ export async function lockDifferences(
       return outcomes(holder, held, comers, come, folder);
     }),
   );
-  const [truth, theirsToOurs, ...toOurs] = [said[0], said[2], said[1], said[3]];
   const isSame = (comer: string): boolean =>
-    theirsToOurs[comer] === truth[comer] &&
-    toOurs.every((other) => other[comer] === truth[comer] || (REFUSED.includes(comer) && isRefusal(other[comer])));
+    said.every((all, at) => {
+      if (all[comer] === said[0][comer]) return true;
+      const [held, come] = pairs[at];
+      return mayRefuse(holder, held === ours, comer, come === ours) && isRefusal(all[comer]);
+    });
   const wrong = comers.filter((comer) => !isSame(comer));
   return said.map((all) => Object.fromEntries(wrong.map((comer) => [comer, all[comer]])));
 }
@@ -109,7 +112,10 @@ async function start(line: string, side: Side, folder: string): Promise<Staying>
       resolve();
     });
   });
-  await Promise.race([spoke, closed]);
+  const socket = words[words.indexOf('-k') + 1];
+  // qemu-nbd listens before it opens the image, and forgets a SIGTERM then.
+  if (kind === 'nbd') await until(`${line} is open`, () => code !== null || greets(socket));
+  else await Promise.race([spoke, closed]);
   return {
     failed: code === null ? null : `${code} ${comparable(errors)}`,
     end: async () => {
@@ -122,7 +128,7 @@ async function start(line: string, side: Side, folder: string): Promise<Staying>
 /** What a comer says, and its exit code. One that stays is ended when it has opened its images. */
 async function comes(line: string, side: Side, folder: string): Promise<string> {
   const [kind, ...rest] = line.split(' ');
-  if (kind === 'daemon') {
+  if (kind === 'daemon' || kind === 'nbd') {
     const { failed, end } = await start(line, side, folder);
     await end();
     return failed ?? 'stays';

@@ -1,5 +1,5 @@
-// Who holds an image, and who comes then: each holder with each comer. `io` and `daemon` are qemu-io and qemu-storage-daemon,
-// or ours. FOLDER is where the images lie.
+// Who holds an image, and who comes then: each holder with each comer. `io`, `nbd` and `daemon` are qemu-io, qemu-nbd and
+// qemu-storage-daemon, or ours. FOLDER is where the images lie.
 
 const QCOW2 = '--blockdev driver=file,node-name=f,filename=a.qcow2 --blockdev driver=qcow2,node-name=q,file=f';
 const READ_ONLY =
@@ -7,6 +7,18 @@ const READ_ONLY =
 const RAW = '--blockdev driver=file,node-name=f,filename=a.raw --blockdev driver=raw,node-name=r,file=f';
 const SERVER = '--nbd-server addr.type=unix,addr.path=FOLDER/s';
 const COMING_SERVER = '--nbd-server addr.type=unix,addr.path=FOLDER/t';
+/** Ours lets nobody else write to a raw image that it serves so. */
+const SERVED_RAW = ['nbd -t -f raw -k FOLDER/s a.raw', 'nbd -t -e 2 -f raw -k FOLDER/s a.raw'];
+const NBD_TO_RAW = 'nbd -t -f raw -k FOLDER/t a.raw';
+const EMPTIES_RAW = 'create -f raw a.raw 1M';
+/** It is refused by whoever serves the image, by one lock or by another. */
+const RESIZES_RAW = 'resize -f raw a.raw +64k';
+/** Comers that write to the raw image, without changing its size. */
+const WRITERS_TO_RAW = [
+  'io -f raw a.raw :length',
+  'io --image-opts driver=raw,size=65536,offset=65536,file.driver=file,file.filename=a.raw :length',
+  `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
+];
 
 /** Command lines that open images and stay. */
 export const HOLDERS: readonly string[] = [
@@ -39,6 +51,12 @@ export const HOLDERS: readonly string[] = [
   `daemon ${READ_ONLY} ${SERVER} --export type=nbd,id=e,node-name=q`,
   `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r`,
   `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
+  // one image and one server
+  'nbd -t -f qcow2 -k FOLDER/s a.qcow2',
+  'nbd -t -r -f qcow2 -k FOLDER/s a.qcow2',
+  'nbd -t -s -f qcow2 -k FOLDER/s a.qcow2',
+  ...SERVED_RAW,
+  'nbd -t -r -f raw -k FOLDER/s a.raw',
 ];
 
 /** Command lines that come while it is held: of qemu-img, or of qemu-io (`io`; what stands behind a colon is a command of it). */
@@ -61,7 +79,7 @@ export const COMERS: readonly string[] = [
   'amend -o lazy_refcounts=on a.qcow2',
   'resize a.qcow2 +1M',
   'resize --shrink b.qcow2 2M',
-  'resize -f raw a.raw +64k',
+  RESIZES_RAW,
   'convert -O raw a.qcow2 x',
   'convert -U -O raw b.qcow2 x',
   'convert -n -O qcow2 d.qcow2 a.qcow2',
@@ -84,25 +102,31 @@ export const COMERS: readonly string[] = [
   'io -f qcow2 b.qcow2 :length',
   'io -f qcow2 c.qcow2 :length',
   'io -s -f qcow2 a.qcow2 :length',
-  'io -f raw a.raw :length',
   'io -r -f raw a.raw :length',
   'io --image-opts driver=qcow2,file.driver=file,file.filename=a.qcow2,file.locking=off :length',
   'io --image-opts driver=qcow2,file.driver=file,file.filename=a.qcow2,file.locking=on :length',
   'io --image-opts driver=qcow2,read-only=on,force-share=on,file.driver=file,file.filename=a.qcow2 :length',
-  'io --image-opts driver=raw,size=65536,offset=65536,file.driver=file,file.filename=a.raw :length',
   'io -U -r -f raw a.raw :length',
   `daemon ${QCOW2}`,
   `daemon ${READ_ONLY}`,
   `daemon ${RAW}`,
   `daemon ${QCOW2} ${COMING_SERVER} --export type=nbd,id=e,node-name=q,writable=on`,
   `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r`,
-  `daemon ${RAW} ${COMING_SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
+  ...WRITERS_TO_RAW,
+  'nbd -t -f qcow2 -k FOLDER/t a.qcow2',
+  'nbd -t -r -f qcow2 -k FOLDER/t a.qcow2',
+  NBD_TO_RAW,
+  'nbd -t -r -f raw -k FOLDER/t a.raw',
   // It empties the image where it is taken.
-  'create -f raw a.raw 1M',
+  EMPTIES_RAW,
 ];
 
 /**
- * What we refuse on purpose where QEMU's tools do it, whoever holds the image: a raw image that another program writes to is not emptied below it. qemu-img does that to one that
- * qemu-io or a writable export has open, since these let others write.
+ * Whether a lock of ours may refuse a comer that QEMU's tools let in: on purpose, we serve a raw image over NBD alone (docs/nbd.md), and do not empty one below a program that writes
+ * to it (docs/qemu-img.md).
  */
-export const REFUSED: readonly string[] = ['create -f raw a.raw 1M'];
+export function mayRefuse(holder: string, isOurHolder: boolean, comer: string, isOurComer: boolean): boolean {
+  if (isOurComer && (comer === NBD_TO_RAW || comer === EMPTIES_RAW)) return true;
+  const locked = [...WRITERS_TO_RAW, NBD_TO_RAW, EMPTIES_RAW, RESIZES_RAW];
+  return isOurHolder && SERVED_RAW.includes(holder) && locked.includes(comer);
+}
