@@ -136,7 +136,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 14;
+export const INTERFACE_VERSION = 15;
 
 /** In the bundled command line: the addon, where the launcher has loaded it. */
 declare const DISKWRIGHT_ADDON: Native | undefined;
