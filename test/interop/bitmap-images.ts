@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workspace } from '../../src/index.js';
 import type { Outcome } from '../support/cli.js';
-import { withoutNodeNames } from '../support/node-names.js';
+import { withoutOwnWords } from '../support/own-words.js';
 import { StorageDaemon } from '../support/qmp.js';
 import { qemuImg } from './support.js';
 
@@ -100,7 +100,7 @@ export function runIn(program: string, words: readonly string[], cwd: string): P
 
 /** What a program printed, and its exit code. */
 export function said({ code, stdout, stderr }: Outcome): string {
-  return `${stdout}${withoutNodeNames(stderr)}= ${code}`;
+  return `${stdout}${withoutOwnWords(stderr)}= ${code}`;
 }
 
 /** Names, granularities and flags, as QEMU has them. */

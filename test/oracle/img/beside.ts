@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Outcome, run } from '../../support/cli.js';
-import { withoutNodeNames } from '../../support/node-names.js';
+import { withoutOwnWords } from '../../support/own-words.js';
 import type { Case } from './cases.js';
 import type { Images } from './images.js';
 
@@ -98,7 +98,7 @@ async function runAll(by: Program, commands: Case['commands'], folder: string): 
 /** What differs from run to run, or has a name of its own. */
 export function filtered({ code, stdout, stderr }: Outcome, folder: string): Outcome {
   const filter = (text: string): string =>
-    withoutNodeNames(text)
+    withoutOwnWords(text)
       .replaceAll(folder, 'FOLDER')
       .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'DATE')
       .replace(/"date-(n?sec)": \d+/g, '"date-$1": 0')
@@ -106,11 +106,6 @@ export function filtered({ code, stdout, stderr }: Outcome, folder: string): Out
       .replace(/qemu-img version .*$/s, 'HELP')
       // Ours names the verb's help.
       .replace(/^Try '.*--help' for more information$/gm, 'Try HELP')
-      // What ours adds under its own name only (test/cli/hints.test.ts).
-      .replace(
-        /^(Did you mean '.*'\?|Diskwright does not have the (format|protocol) .*|Only 'diskwright convert' reads .*)\n/gm,
-        '',
-      )
       // Calibrated by time.
       .replace(/("(?:master-key-)?iters"|iters): \d+/g, '$1: 0')
       .replace(/^Run completed in [\d.]+ seconds\.$/gm, 'Run completed.')
