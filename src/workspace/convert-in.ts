@@ -59,7 +59,8 @@ export async function streamIntoImage(graph: Graph, plan: ConvertInPlan): Promis
       plan.onStage?.('copy');
       const use = { user: { userName: 'convert' }, role: 'target', shared: PERM_ALL } as const;
       const perm = Perm.CONSISTENT_READ | Perm.WRITE | (plan.create === null ? 0 : Perm.RESIZE);
-      const [isNew, grows] = [plan.create !== null, plan.create !== null && plan.size === undefined];
+      const isNew = plan.create !== null;
+      const grows = isNew && plan.size === undefined;
       await withLink(node, { ...use, perm }, (link) => convertIn(plan, { link, isNew, grows }, buffers, first));
     } catch (error) {
       await graph.release(node).catch(bestEffort('closing after a failure'));

@@ -38,12 +38,13 @@ import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { kebabNames, prettyJson } from '../json.js';
 import { incompleteImage, NewImageFile } from '../new-image-file.js';
-import { reportError, reportFailure, reportWarning, shown, write } from '../output.js';
+import { reportError, reportWarning, shown, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
-import { couldNotOpen, Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
+import { Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import { snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
+import { reportNotCopied, stateOfFiles } from './convert-report.js';
 
 const EXIT_LOST = 2;
 
@@ -265,7 +266,7 @@ function failed(
   const isMade = stage === 'create' || stage === 'open' || stage === 'hold' || stage === 'copy' || stage === 'close';
   if (interrupted) {
     const state = isMade ? incompleteImage(target) : file.state(false);
-    reportError(`Cancelled. '${shown(image)}' is unchanged; ${state}`);
+    reportError(`Cancelled. ${stateOfFiles([image], state)}`);
     return interrupt.cancelledCode;
   }
   switch (stage) {
@@ -274,24 +275,16 @@ function failed(
       reportError(`${target}: error while making ${format}: ${creationFailure(target, format, error)}`);
       reportLeft(file.left(error));
       return 1;
-    case 'size':
-      reportError('output file is smaller than input file');
-      return 1;
-    case 'hold':
-      throw couldNotOpen(target, error);
     case 'copy': {
       const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
       reportError(`error while writing${where}: ${reasonWithFile(failure)}`);
       reportLeft(incompleteImage(target));
       return 1;
     }
-    case 'open':
-    case 'close':
-      reportFailure(error);
-      reportLeft(file.left(error));
-      return 1;
-    default:
+    case 'survey':
       throw error;
+    default:
+      return reportNotCopied({ sources: [image], target, format }, stage, error, file);
   }
 }
 
