@@ -24,11 +24,11 @@ import {
   optionOfMember,
   parseCreateOptions,
 } from './create-options.js';
-import { creationFailure } from './creation-failure.js';
+import { creationFailure, reportLeft } from './creation-failure.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
 import { policyOption, speedOption } from './job-options.js';
 import { incompleteImage, NewImageFile } from './new-image-file.js';
-import { shown } from './output.js';
+import { reportFailure, shown } from './output.js';
 import { progressKind } from './progress.js';
 import { runJob } from './run-job.js';
 import { imageArguments, openImage, type Session, withSession } from './session.js';
@@ -168,10 +168,11 @@ export async function runTargetJob<S extends MirrorSyncMode>(
     'on-target-error': policyOption(options, 'on-target-error'),
   };
   const progress = progressKind(options, true);
-  return withSession(options.all('object'), async (session) => {
+  const file = new NewImageFile(target.name);
+  let isMade = false;
+  const copied = withSession(options.all('object'), async (session) => {
     const how = { ...imageArguments(options), purpose: 'copy', writable: writesSource } as const;
     const source = await openImage(session, filename, how);
-    const file = new NewImageFile(target.name);
     const incomplete = `'${shown(filename)}' is unchanged; ${incompleteImage(target.name)}`;
     let begun = false;
     const state = (): string => `'${shown(filename)}' is unchanged; ${file.state(begun)}`;
@@ -184,14 +185,18 @@ export async function runTargetJob<S extends MirrorSyncMode>(
           sync === 'top' ? ownContent : wholeContent,
           signal,
         ),
-      start: (env, interrupt) => {
+      start: async (env, interrupt) => {
         const onCreate = (now: boolean): void => {
           // Before there is a target.
           if (now) refuseAborted(interrupt.signal);
           begun ||= now;
           interrupt.atOnce = now ? state : null;
         };
-        return startTo(session, { target, sync, file, onCreate }, (plan) => start(env, source, plan, common));
+        const job = await startTo(session, { target, sync, file, onCreate }, (plan) =>
+          start(env, source, plan, common),
+        );
+        isMade = true;
+        return job;
       },
       progress,
       done: options.has('quiet') ? undefined : done,
@@ -200,6 +205,15 @@ export async function runTargetJob<S extends MirrorSyncMode>(
       stateBefore: state,
     });
   });
+  try {
+    return await copied;
+  } catch (error) {
+    if (!isMade) throw error;
+    // Something could not be stored when all was closed.
+    reportFailure(error);
+    reportLeft(file.left(error));
+    return 1;
+  }
 }
 
 interface Start {
