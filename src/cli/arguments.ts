@@ -1,5 +1,6 @@
 // Options that several verbs share, and the parsers of their values. Errors have qemu-img's messages.
 
+import type { BlockdevDiscardOptions } from '../schema/generated/types.js';
 import { INT64_MAX, MAX_BYTES, parseSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
@@ -53,13 +54,14 @@ export function choiceOption<T extends string>(
   throw new UsageError(`Parameter '${key}' does not accept value '${text}': use one of ${choices.join(', ')}`);
 }
 
+const OUTPUTS = ['human', 'json'] as const;
+
 /** Parses `--output`. Throws `UsageError`. */
-export function outputFormat(options: ParsedOptions): 'human' | 'json' {
+export function outputFormat(options: ParsedOptions): (typeof OUTPUTS)[number] {
   const text = options.get('output') ?? 'human';
-  if (text !== 'human' && text !== 'json') {
-    throw new UsageError('--output must be used with human or json as argument.');
-  }
-  return text;
+  const found = OUTPUTS.find((one) => one === text);
+  if (found === undefined) throw new UsageError('--output must be used with human or json as argument.');
+  return found;
 }
 
 /** How the page cache is used (qemu-img's `-t` and `-T`). */
@@ -88,6 +90,14 @@ export const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
   writethrough: { direct: false, noFlush: false, writethrough: true },
   directsync: { direct: true, noFlush: false, writethrough: true },
   unsafe: { direct: false, noFlush: true, writethrough: false },
+};
+
+/** What becomes of discards, by the words of qemu-io and qemu-nbd. */
+export const DISCARD_MODES: Readonly<Record<string, BlockdevDiscardOptions>> = {
+  ignore: 'ignore',
+  off: 'ignore',
+  unmap: 'unmap',
+  on: 'unmap',
 };
 
 /** Parses the option `key`, a cache mode; `preset` is its default. Messages call it `what`. Throws `UsageError`. */
@@ -143,7 +153,7 @@ export const OUTPUT: OptionSpec = {
   key: 'output',
   long: 'output',
   argument: 'FORMAT',
-  values: ['human', 'json'],
+  values: OUTPUTS,
   help: 'human (default) or json.',
 };
 export const QUIET: OptionSpec = { key: 'quiet', short: 'q', help: 'Print errors only.' };

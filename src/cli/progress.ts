@@ -80,10 +80,14 @@ export function failProgress(): void {
   line({ event: 'failed', error: lastReported() ?? 'unknown' });
 }
 
+/** What `--progress` takes. */
+const KINDS = ['bar', 'none', 'json'] as const satisfies readonly ProgressKind[];
+
 /** The kind that `-p`, `-q` and `--progress` ask for. `always`: on a terminal, the default is a bar. Throws `UsageError`. */
 export function progressKind(options: ParsedOptions, always = false): ProgressKind {
-  const named = options.get('progress');
-  if (named !== undefined && named !== 'bar' && named !== 'json' && named !== 'none') {
+  const text = options.get('progress');
+  const named = KINDS.find((kind) => kind === text);
+  if (text !== named) {
     throw new UsageError('--progress must be used with bar, json or none as argument.');
   }
   if (named === 'json' || named === 'none') return named;
@@ -286,7 +290,7 @@ export const PROGRESS: OptionSpec = {
   long: 'progress',
   own: true,
   argument: 'KIND',
-  values: ['bar', 'none', 'json'],
+  values: KINDS,
   help:
     'bar (as -p), none, or json: one object per line on standard output (on standard error where an image goes there). Its "event" is progress; that of the last one is completed, ' +
     'cancelled or failed. The "status" of a job is that of QMP: running, ready, ..., concluded when it has succeeded.',

@@ -10,7 +10,7 @@ import { parseImageOptions } from '../../schema/options.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { addCopyOnRead, ExercisedDisk } from '../../workspace/exercised-disk.js';
-import { AIO_ENGINES, CACHE_MODES, type CacheMode, NATIVE_NEEDS_DIRECT } from '../arguments.js';
+import { AIO_ENGINES, CACHE_MODES, type CacheMode, DISCARD_MODES, NATIVE_NEEDS_DIRECT } from '../arguments.js';
 import { reportError, systemWordsOf, withPrintableNames } from '../output.js';
 import { reasonOf, type Session } from '../session.js';
 import { addOverlay } from '../temporary-overlay.js';
@@ -33,15 +33,8 @@ export interface OpenWish {
   aio: string | null;
 }
 
-const DISCARD: Readonly<Record<string, BlockdevDiscardOptions>> = {
-  ignore: 'ignore',
-  off: 'ignore',
-  unmap: 'unmap',
-  on: 'unmap',
-};
-
 export const checkCache = (text: string): number | null => check('cache', CACHE_MODES, text);
-export const checkDiscard = (text: string): number | null => check('discard', DISCARD, text);
+export const checkDiscard = (text: string): number | null => check('discard', DISCARD_MODES, text);
 export const checkAio = (text: string): number | null => check('aio', AIO_ENGINES, text);
 
 /** Null after a word that is not `known` was reported. */
@@ -74,7 +67,7 @@ export function wishOf(
     else if (letter === 'n') wish.cache = CACHE_MODES['none'];
     else if (letter === 'k') wish.aio = 'native';
     else if (letter === 't') wish.cache = CACHE_MODES[argument];
-    else if (letter === 'd') wish.discard = DISCARD[argument];
+    else if (letter === 'd') wish.discard = DISCARD_MODES[argument];
     else if (letter === 'i') wish.aio = argument;
   }
   return wish;

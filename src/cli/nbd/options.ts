@@ -1,8 +1,9 @@
 // The options of `diskwright nbd`: qemu-nbd's, by the same names.
 
-import { AIO_ENGINES, CACHE_MODES, FORMAT, HELP } from '../arguments.js';
+import { AIO_ENGINES, CACHE_MODES, DISCARD_MODES, FORMAT, HELP } from '../arguments.js';
 import { GENERATIONS } from '../generations.js';
 import type { OptionSpec } from '../getopt.js';
+import { DETECT_ZEROES } from './plan.js';
 
 const CONNECTION: readonly OptionSpec[] = [
   {
@@ -115,14 +116,14 @@ const IMAGE: readonly OptionSpec[] = [
     key: 'discard',
     long: 'discard',
     argument: 'MODE',
-    values: ['ignore', 'off', 'unmap', 'on'],
+    values: Object.keys(DISCARD_MODES),
     help: 'What a trim request does: ignore (default, also off) or unmap (also on).',
   },
   {
     key: 'detect-zeroes',
     long: 'detect-zeroes',
     argument: 'MODE',
-    values: ['off', 'on', 'unmap'],
+    values: DETECT_ZEROES,
     help: 'Whether a write of zeroes becomes a request to write zeroes: off (default), on, or unmap (which may free the range, and needs --discard=unmap).',
   },
 ].map((option) => ({ ...option, group: 'Image' }));

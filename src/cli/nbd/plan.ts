@@ -7,7 +7,7 @@ import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../../
 import { nameLength } from '../../util/name-bytes.js';
 import { parseWholeNumber } from '../../util/size.js';
 import { NBD_DEFAULT_PORT } from '../../wire/nbd/constants.js';
-import { AIO_ENGINES, CACHE_MODES, type CacheMode, NATIVE_NEEDS_DIRECT } from '../arguments.js';
+import { AIO_ENGINES, CACHE_MODES, type CacheMode, DISCARD_MODES, NATIVE_NEEDS_DIRECT } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { type SnapshotParam, snapshotParam } from '../snapshot-param.js';
 import { ACTIVATION_FD } from './activation.js';
@@ -113,7 +113,8 @@ export function servePlan(options: ParsedOptions, activated: boolean): ServePlan
   if (imageOpts && options.has('format')) throw new UsageError('--image-opts and -f are mutually exclusive');
   const cache = cacheOf(options);
   const loads = options.get('load-snapshot');
-  const discard = DISCARD[one(options, 'discard', DISCARD, (text) => `Invalid discard mode \`${text}'`) ?? 'ignore'];
+  const discard =
+    DISCARD_MODES[one(options, 'discard', DISCARD_MODES, (text) => `Invalid discard mode \`${text}'`) ?? 'ignore'];
   return {
     image: options.positional[0],
     imageOpts,
@@ -244,17 +245,14 @@ function engineOf(options: ParsedOptions, cache: CacheMode): EngineName | undefi
   return mode === undefined ? undefined : AIO_ENGINES[mode];
 }
 
-const DISCARD: Readonly<Record<string, BlockdevDiscardOptions>> = {
-  ignore: 'ignore',
-  off: 'ignore',
-  unmap: 'unmap',
-  on: 'unmap',
-};
+/** The words of `--detect-zeroes`. */
+export const DETECT_ZEROES = ['off', 'on', 'unmap'] as const satisfies readonly BlockdevDetectZeroesOptions[];
 
 function detectZeroesOf(options: ParsedOptions, discard: BlockdevDiscardOptions): BlockdevDetectZeroesOptions {
-  const mode = options.get('detect-zeroes') ?? 'off';
-  if (mode !== 'off' && mode !== 'on' && mode !== 'unmap') {
-    throw new UsageError(`Failed to parse detect_zeroes mode: invalid parameter value: ${mode}`);
+  const text = options.get('detect-zeroes') ?? 'off';
+  const mode = DETECT_ZEROES.find((one) => one === text);
+  if (mode === undefined) {
+    throw new UsageError(`Failed to parse detect_zeroes mode: invalid parameter value: ${text}`);
   }
   if (mode === 'unmap' && discard !== 'unmap') {
     throw new UsageError('setting detect-zeroes to unmap is not allowed without setting discard operation to unmap');

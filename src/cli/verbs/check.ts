@@ -48,6 +48,8 @@ const EXIT_UNSUPPORTED = 63;
 /** Exit codes, the worst first: for several images, the worst one is returned. */
 const SEVERITY = [EXIT_FAILED, EXIT_CORRUPT, EXIT_LEAKS, EXIT_UNSUPPORTED, 0];
 
+const REPAIRS = ['leaks', 'all'] as const satisfies readonly RepairKind[];
+
 export const verb: Verb = {
   name: 'check',
   synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-r leaks|all] [-T CACHE] [-q] [-U] FILENAME...',
@@ -72,7 +74,7 @@ export const verb: Verb = {
       short: 'r',
       long: 'repair',
       argument: 'KIND',
-      values: ['leaks', 'all'],
+      values: REPAIRS,
       help: 'Repair "leaks" or "all".',
     },
     OBJECT,
@@ -81,12 +83,12 @@ export const verb: Verb = {
     [
       'Exit codes',
       [
-        '0   the image is consistent',
-        '1   the check could not be completed, or the options are wrong',
-        '2   the image is corrupt',
-        '3   the image has leaked clusters, but is not corrupt',
-        '63  the format has no checks (raw)',
-        BY_SIGNAL.replace('  ', ' '),
+        '0    the image is consistent',
+        '1    the check could not be completed, or the options are wrong',
+        '2    the image is corrupt',
+        '3    the image has leaked clusters, but is not corrupt',
+        '63   the format has no checks (raw)',
+        BY_SIGNAL,
       ].join('\n'),
     ],
   ],
@@ -133,7 +135,8 @@ async function run(options: ParsedOptions): Promise<number> {
 
 function repairKind(options: ParsedOptions): RepairKind | undefined {
   return checkedOption(options, 'repair', (kind) => {
-    if (kind === 'leaks' || kind === 'all') return kind;
+    const found = REPAIRS.find((one) => one === kind);
+    if (found !== undefined) return found;
     throw new UsageError(`Unknown option value for -r (expecting 'leaks' or 'all'): ${kind}`, true);
   });
 }

@@ -1,6 +1,6 @@
 // `diskwright io`: single requests to an image, typed or in a script. It also runs where the program is called by the name qemu-io (through a link).
 
-import { AIO_ENGINES, BY_SIGNAL, CACHE_MODES, HELP, OBJECT } from '../arguments.js';
+import { AIO_ENGINES, BY_SIGNAL, CACHE_MODES, DISCARD_MODES, HELP, OBJECT } from '../arguments.js';
 import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
 import { allIsClosed } from '../leave.js';
 import { PROGRAM, program, write } from '../output.js';
@@ -56,7 +56,7 @@ export const verb: Verb = {
       short: 'd',
       long: 'discard',
       argument: 'MODE',
-      values: ['unmap', 'on', 'ignore', 'off'],
+      values: Object.keys(DISCARD_MODES),
       help: 'Discards are passed on: unmap (default; or on), or ignore (or off).',
     },
     {
