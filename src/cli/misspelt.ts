@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { hintOn } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
-import { meantLine } from '../util/nearest.js';
+import { meantLine, suggestion } from '../util/nearest.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import type { Verb } from './verb.js';
 
@@ -22,7 +22,7 @@ export function linesOnWords({ operands }: Verb, specs: readonly OptionSpec[], g
 /** The line about an operand that is called as an option is, for a command line that is refused; a file of that name is meant as it stands. */
 export function lineOnOperands(specs: readonly OptionSpec[], given: ParsedOptions): string[] {
   const option = specs.find(({ long }) => long !== undefined && given.positional.includes(long) && !existsSync(long));
-  return option === undefined ? [] : [`Did you mean '--${option.long}'?`];
+  return option === undefined ? [] : [suggestion(`--${option.long}`)];
 }
 
 function lineOnValue({ argument, values }: OptionSpec, value: string): string | undefined {

@@ -2,8 +2,9 @@
 // where the call fails, as `stream.pipeline` does.
 
 import { Readable, type Writable } from 'node:stream';
-import { type ByteSink, type ByteSource, Chunks } from '../host/byte-stream.js';
+import type { ByteSink, ByteSource } from '../host/byte-stream.js';
 import { wrongType } from '../schema/shape.js';
+import { Chunks } from '../util/chunks.js';
 import { BlockError, codeOfErrno } from '../util/errors.js';
 
 const ZEROES_BYTES = 1 << 20;

@@ -18,10 +18,15 @@ export function nearestWord(word: string, known: Iterable<string>): string | und
   return best;
 }
 
-/** `Did you mean 'base'?`, a line of its own; undefined where no word is similar. `prefix` stands before the word: `--`. */
+/** `Did you mean 'base'?`, a line of its own. */
+export function suggestion(word: string): string {
+  return `Did you mean '${word}'?`;
+}
+
+/** The suggestion of the known word that is spelled most like `word`; undefined where none is similar. `prefix` stands before the known word: `--`. */
 export function meantLine(word: string, known: Iterable<string>, prefix = ''): string | undefined {
   const nearest = nearestWord(word, known);
-  return nearest === undefined ? undefined : `Did you mean '${prefix}${nearest}'?`;
+  return nearest === undefined ? undefined : suggestion(`${prefix}${nearest}`);
 }
 
 /** ` (did you mean 'base'?)`, or nothing. */

@@ -1,30 +1,96 @@
-// Completion for bash. A word with `=` in it arrives there as three: `--output`, `=`, `js`.
+// Completion for bash. A word with `=` in it arrives there as three: `--output`, `=`, `js`. In the parts of the script here, `PROGRAM` stands for the program that is completed.
 
 import { eachList, type ListedOption } from './lists.js';
 import { type CompletedOption, type CompletedProgram, type CompletedVerb, madeBy } from './words.js';
 
-export function bashCompletion({ name: program, alone, verbs: several, general }: CompletedProgram): string {
+export function bashCompletion(completed: CompletedProgram): string {
+  const { name: program, alone, verbs: several } = completed;
   const verbs = alone === undefined ? several : [alone];
-  const options = verbs.map(
-    ({ name, options }) => `    ${name}) echo ${quoted(options.flatMap(({ names }) => names))} ;;`,
-  );
-  const operands = verbs.flatMap(({ name, operands }) => {
-    if (operands === 'files') return [];
-    return [`    ${name}) ${operands === 'folders' ? '_PROGRAM_files -d' : `_PROGRAM_words ${quoted(operands)}`} ;;`];
-  });
-  const { words, first } = alone === undefined ? { words: WITH_VERBS, first: 2 } : { words: ALONE, first: 1 };
+  const script = [
+    `# Completion of ${program} for bash, made by "${madeBy(program, 'bash')}".`,
+    ANSWERS,
+    functionOf('listed', '', listCases()),
+    LIST,
+    functionOf('options', '', verbs.map(optionsCase)),
+    functionOf(
+      'argument',
+      '# Completes the argument of the option that stands before it. Fails where none does, or it takes none.',
+      [...argumentCases(verbs), '    *) return 1 ;;'],
+    ),
+    mainFunction(completed, verbs),
+    'complete -F _PROGRAM PROGRAM',
+  ].join('\n\n');
+  return `${script.replaceAll('PROGRAM', program)}\n`;
+}
+
+/** A function that chooses by its first argument. */
+function functionOf(name: string, comment: string, cases: readonly string[]): string {
+  return `${comment === '' ? '' : `${comment}\n`}_PROGRAM_${name}() {
+  case $1 in
+${cases.join('\n')}
+  esac
+}`;
+}
+
+/** `verbs`: the only one of a program that has one. */
+function mainFunction({ alone, general }: CompletedProgram, verbs: readonly CompletedVerb[]): string {
+  const beginning = alone === undefined ? verbFrom(verbs, general) : `  verb=${alone.name}`;
+  // The first word that may be an option, or the argument of one.
+  const first = alone === undefined ? 2 : 1;
+  return `_PROGRAM() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb
+  COMPREPLY=()
+${beginning}
+  # The word as it was typed, put together again.
+  local at=$COMP_CWORD value=$cur
+  while ((at > ${first})) && [[ \${COMP_WORDS[at]} == = || \${COMP_WORDS[at - 1]} == = ]]; do
+    ((at--))
+    value=\${COMP_WORDS[at]}$value
+  done
+  prev=\${COMP_WORDS[at - 1]}
+  if [[ $value == --*=* ]]; then
+    prev=\${value%%=*}
+    value=\${value#*=}
+  fi
+  if [[ $cur == = ]]; then cur=; fi
+  if _PROGRAM_argument "$verb:$prev"; then
+    return
+  fi
+  if [[ $cur == -* ]]; then
+    _PROGRAM_words "$(_PROGRAM_options "$verb")"
+    return
+  fi
+  case $verb in
+${[...verbs.flatMap(operandCase), '    *) _PROGRAM_files -f ;;'].join('\n')}
+  esac
+}`;
+}
+
+/** The verb is the first word. While that is typed, it is completed, as an option in its place is. */
+function verbFrom(verbs: readonly CompletedVerb[], general: CompletedProgram['general']): string {
   const inPlace = general.flatMap(({ name, values }) => values?.map((value) => `${name}=${value}`) ?? [name]);
-  return SCRIPT.replace('BEGINNING', () => words)
-    .replace('MADE_BY', madeBy(program, 'bash'))
-    .replace('FIRST', String(first))
-    .replace('OPTIONS', () => options.join('\n'))
-    .replace('ARGUMENTS', () => argumentCases(verbs).join('\n'))
-    .replace('OPERANDS', () => operands.join('\n'))
-    .replace('LISTS', () => listCases().join('\n'))
-    .replace('VERBS', () => verbs.map(({ name }) => name).join(' '))
-    .replace('GENERAL', () => inPlace.join(' '))
-    .replace('VALUED', () => general.flatMap(valuedCase).join('\n'))
-    .replaceAll('PROGRAM', program);
+  return `  verb=\${COMP_WORDS[1]}
+  if ((COMP_CWORD == 1)); then
+    _PROGRAM_words ${quoted([...verbs.map(({ name }) => name), ...inPlace])}
+    return
+  fi
+  if [[ $verb == -* ]] && ((COMP_CWORD <= 3)); then
+    local given=$cur
+    if [[ $cur == = ]]; then cur=; fi
+    case $verb in
+${general.flatMap(valuedCase).join('\n')}
+    esac
+    cur=$given
+  fi`;
+}
+
+function optionsCase({ name, options }: CompletedVerb): string {
+  return `    ${name}) echo ${quoted(options.flatMap(({ names }) => names))} ;;`;
+}
+
+function operandCase({ name, operands }: CompletedVerb): string[] {
+  if (operands === 'files') return [];
+  return [`    ${name}) ${operands === 'folders' ? '_PROGRAM_files -d' : `_PROGRAM_words ${quoted(operands)}`} ;;`];
 }
 
 /** A case for each option with an argument, `VERB:OPTION`; those with the same answer are one. */
@@ -69,25 +135,8 @@ function quoted(words: readonly string[]): string {
   return `'${words.join(' ')}'`;
 }
 
-const WITH_VERBS = `  verb=\${COMP_WORDS[1]}
-  if ((COMP_CWORD == 1)); then
-    _PROGRAM_words 'VERBS GENERAL'
-    return
-  fi
-  if [[ $verb == -* ]] && ((COMP_CWORD <= 3)); then
-    local given=$cur
-    if [[ $cur == = ]]; then cur=; fi
-    case $verb in
-VALUED
-    esac
-    cur=$given
-  fi`;
-
-const ALONE = '  verb=VERBS';
-
-const SCRIPT = `# Completion of PROGRAM for bash, made by "MADE_BY".
-
-_PROGRAM_words() {
+/** Answers: words, and names of files. */
+const ANSWERS = `_PROGRAM_words() {
   mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
 }
 
@@ -95,15 +144,10 @@ _PROGRAM_words() {
 _PROGRAM_files() {
   compopt -o filenames 2>/dev/null
   mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
-}
+}`;
 
-_PROGRAM_listed() {
-  case $1 in
-LISTS
-  esac
-}
-
-# A name or a value in the list that an option takes ($1: of which kind, $2: the options that name the format).
+/** What completes a list `name=value,...`. */
+const LIST = `# A name or a value in the list that an option takes ($1: of which kind, $2: the options that name the format).
 _PROGRAM_list() {
   local item=\${value##*,} word before= format=
   for word in "\${COMP_WORDS[@]}"; do
@@ -120,50 +164,4 @@ _PROGRAM_list() {
   compopt -o nospace 2>/dev/null
   local head=\${cur%"$item"}
   mapfile -t COMPREPLY < <(compgen -P "$head" -S = -W "$(_PROGRAM_listed "$1:$format:")" -- "$item")
-}
-
-_PROGRAM_options() {
-  case $1 in
-OPTIONS
-  esac
-}
-
-# Completes the argument of the option that stands before it. Fails where none does, or it takes none.
-_PROGRAM_argument() {
-  case $1 in
-ARGUMENTS
-    *) return 1 ;;
-  esac
-}
-
-_PROGRAM() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb
-  COMPREPLY=()
-BEGINNING
-  # The word as it was typed, put together again.
-  local at=$COMP_CWORD value=$cur
-  while ((at > FIRST)) && [[ \${COMP_WORDS[at]} == = || \${COMP_WORDS[at - 1]} == = ]]; do
-    ((at--))
-    value=\${COMP_WORDS[at]}$value
-  done
-  prev=\${COMP_WORDS[at - 1]}
-  if [[ $value == --*=* ]]; then
-    prev=\${value%%=*}
-    value=\${value#*=}
-  fi
-  if [[ $cur == = ]]; then cur=; fi
-  if _PROGRAM_argument "$verb:$prev"; then
-    return
-  fi
-  if [[ $cur == -* ]]; then
-    _PROGRAM_words "$(_PROGRAM_options "$verb")"
-    return
-  fi
-  case $verb in
-OPERANDS
-    *) _PROGRAM_files -f ;;
-  esac
-}
-
-complete -F _PROGRAM PROGRAM
-`;
+}`;

@@ -97,10 +97,11 @@ export async function completedProgram(
 /** The list that the argument of `option` is; undefined: it is none. */
 function listOf(verb: Verb, { key }: OptionSpec): OptionList | undefined {
   if (key !== 'options') return undefined;
-  const format = ['output-format', 'target-format', 'format'].flatMap(
+  // The first of these that the verb has; without one, the format of a new image cannot be named.
+  const [format] = ['output-format', 'target-format', 'format'].flatMap(
     (name) => verb.options.find((one) => one.key === name) ?? [],
   );
-  return { kind: verb.name === 'amend' ? 'amend' : 'create', format: namesOf(format[0]!) };
+  return { kind: verb.name === 'amend' ? 'amend' : 'create', format: format === undefined ? [] : namesOf(format) };
 }
 
 function namesOf({ short, long }: OptionSpec): string[] {

@@ -8,8 +8,9 @@
 import { constants, fstatSync, fsync, ftruncate, read, readFileSync, write } from 'node:fs';
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
+import { Chunks } from '../../util/chunks.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import { type ByteSink, type ByteSource, Chunks } from '../byte-stream.js';
+import type { ByteSink, ByteSource } from '../byte-stream.js';
 import { errnoError } from '../errno.js';
 import { loadNative } from './binding.js';
 
