@@ -1,4 +1,4 @@
-// The text of a check's findings. Each format has its own words, as qemu-img prints them.
+// The text of a check's findings, as qemu-img prints them. Each format has the words for the kinds that it finds (`DriverDefinition.findingWords`).
 
 import type { CheckFinding } from './finding.js';
 import { allDrivers } from './registry.js';

@@ -1,4 +1,4 @@
-// What a check of an image's metadata finds. A finding is a record; its format has the words for it (`DriverDefinition.findingWords`).
+// What a check of an image's metadata finds. A finding is a record; `finding-text.ts` says how it becomes text.
 
 /** A whole number; where a number cannot hold it exactly, `0x` and its hexadecimal digits. */
 export type Exact = number | Hex;
@@ -92,17 +92,4 @@ export interface CheckFinding {
   reason?: string;
   /** A repair was asked for that is for this. */
   repairs?: true;
-}
-
-/** The text of findings, by kind. A kind has the same text whichever format finds it: where the words are others, so is the kind. */
-export type FindingWords = Readonly<Partial<Record<FindingKind, (finding: CheckFinding) => string>>>;
-
-/** Hexadecimal digits, without `0x`. */
-export function hex(value: Exact | undefined): string {
-  return typeof value === 'string' ? value.slice(2) : Number(value).toString(16);
-}
-
-/** Decimal digits, all of them. */
-export function decimal(value: Exact | undefined): string {
-  return String(typeof value === 'string' ? BigInt(value) : value);
 }

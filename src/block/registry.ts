@@ -6,13 +6,15 @@ import type {
   BlockdevDriver,
   BlockdevOptions,
   BlockMeasureInfo,
+  QCryptoBlockAmendOptions,
+  QCryptoBlockAmendOptionsLUKS,
 } from '../schema/generated/types.js';
 import type { LevelDriver, LooseOptions } from '../schema/loose-options.js';
 import type { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { CreateOption, CreateOptions } from './create-option.js';
-import type { FindingWords } from './finding.js';
+import type { FindingWords } from './finding-words.js';
 import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import type { MeasureRequest } from './measure.js';
@@ -172,7 +174,9 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
    * Of the options of `x-blockdev-amend`, those that change its key slots (`Abilities.keySlots`); undefined where they change nothing. Left out: its nodes take no
    * such options.
    */
-  slotChange?(options: Extract<BlockdevAmendOptions, { driver: D }>): object | undefined;
+  slotChange?(
+    options: Extract<BlockdevAmendOptions, { driver: D }>,
+  ): QCryptoBlockAmendOptions | QCryptoBlockAmendOptionsLUKS | undefined;
   /** Its images can hold compressed clusters. */
   readonly compresses?: boolean;
   /** An image that is made with these options can store dirty bitmaps. Left out: none can. */
@@ -181,7 +185,7 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly salvages?: boolean;
   /** The members of its part of `ImageInfo` (`format-specific`), in qemu-img's order; those that are not listed come last. */
   readonly detailOrder?: readonly string[];
-  /** The text of what a check of its images finds, of the kinds that no other format finds. */
+  /** The text of what a check of its images finds, of the kinds that no other format has words for. */
   readonly findingWords?: FindingWords;
   /**
    * How sure it is (0 to 100) that an image that starts with `head` (up to 512 bytes, fewer where the file is shorter) is of this
@@ -307,6 +311,12 @@ export function defaultDriver(use: DefaultUse): DriverDefinition {
   const definition = indexed().defaults.get(use);
   if (definition === undefined) throw new BlockError('unsupported', `There is no driver for: ${use}`);
   return definition;
+}
+
+/** The format whose images are their file, and nothing else. Throws `unsupported` where none is registered. */
+export function bareFormat(): DriverDefinition {
+  for (const definition of allDrivers()) if (definition.bare) return definition;
+  throw new BlockError('unsupported', 'There is no format whose images are their file alone');
 }
 
 export function allDrivers(): Iterable<DriverDefinition> {

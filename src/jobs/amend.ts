@@ -2,13 +2,15 @@
 
 import { withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
-import { findDriver } from '../block/registry.js';
+import { type DriverDefinition, findDriver } from '../block/registry.js';
 import { PERM_ALL } from '../block/types.js';
-import type { BlockdevAmendOptions, QCryptoBlockAmendOptionsLUKS } from '../schema/generated/types.js';
+import type { BlockdevAmendOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import type { JobContext, JobDriver } from './driver.js';
 import type { Job } from './job.js';
 import type { JobEnvironment } from './job-type.js';
+
+type SlotChange = ReturnType<NonNullable<DriverDefinition['slotChange']>>;
 
 class AmendDriver implements JobDriver {
   readonly type = 'amend';
@@ -30,7 +32,7 @@ class AmendDriver implements JobDriver {
 }
 
 /** Makes the change, if the options have one. Rejects with `invalid-argument`, and as `Abilities.keySlots`. */
-async function amend(node: BlockNode, change: object | undefined, force: boolean): Promise<void> {
+async function amend(node: BlockNode, change: SlotChange, force: boolean): Promise<void> {
   if (change === undefined) return;
   const refuse = (message: string): BlockError =>
     BlockError.at(node.filename, 'invalid-argument', message, { operation: 'amend' });
@@ -39,7 +41,7 @@ async function amend(node: BlockNode, change: object | undefined, force: boolean
   if (keySlots === undefined || !('state' in change)) {
     throw refuse(`Amend can't be used to change the ${node.driver} encryption format`);
   }
-  await keySlots({ options: change as QCryptoBlockAmendOptionsLUKS, force });
+  await keySlots({ options: change, force });
 }
 
 /**

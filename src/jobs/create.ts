@@ -12,6 +12,9 @@ import type { JobContext, JobDriver } from './driver.js';
 import type { Job } from './job.js';
 import type { JobEnvironment } from './job-type.js';
 
+/** Of a protocol. */
+type StorageOptions = Extract<BlockdevCreateOptions, { filename: string }>;
+
 class CreateDriver implements JobDriver {
   readonly type = 'create';
   readonly isBlockJob = false;
@@ -34,7 +37,7 @@ class CreateDriver implements JobDriver {
 }
 
 async function createUnused(graph: Graph, options: BlockdevCreateOptions): Promise<void> {
-  if (options.driver === 'file') {
+  if (isStorage(options)) {
     try {
       // Nobody uses what has no name: that it cannot be made is said by the host.
       if (options.filename !== '') await checkReplaceable(graph, options.filename);
@@ -56,6 +59,11 @@ async function createUnused(graph: Graph, options: BlockdevCreateOptions): Promi
     throw new BlockError('invalid-argument', `Image size must be a multiple of ${SECTOR_BYTES} bytes`);
   }
   await createNode(graph, options);
+}
+
+/** It is made by its name, and with no node below it. */
+function isStorage(options: BlockdevCreateOptions): options is StorageOptions {
+  return findDriver(options.driver).kind === 'protocol';
 }
 
 function cannotResize(errno: string, cause?: BlockError): BlockError {

@@ -125,7 +125,7 @@ export async function streamIntoImage(graph: Graph, from: unknown, image: unknow
     await fillImage(graph, {
       ...options,
       source,
-      isRaw: format === 'raw',
+      isRaw: format !== undefined,
       target,
       size: create.size,
       format: create.driver,

@@ -5,7 +5,7 @@ import { checkCompresses, checkCreateOptions, type ImageCreateOptions, refuseFor
 import type { OpenGate } from '../block/gate.js';
 import type { SnapshotKey } from '../block/internal-snapshots.js';
 import type { OpenOptions } from '../block/open.js';
-import { findDriver } from '../block/registry.js';
+import { bareFormat, findDriver } from '../block/registry.js';
 import type { ObjectOptions } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { checkImageOptions } from '../schema/options.js';
@@ -299,7 +299,7 @@ export interface CheckedStream extends Pick<CheckedConversion, 'create'>, Omit<S
 export function streamImageSettings(value: unknown): CheckedStream {
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(STREAM_IMAGE, given, 'settings');
-  return { ...others, create: madeByCopy({ driver: 'raw', ...create }, 'the stream') };
+  return { ...others, create: madeByCopy({ driver: bareFormat().name, ...create }, 'the stream') };
 }
 
 /** Bytes that become an image, once that is checked. */

@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { exact } from '../../src/block/finding.js';
 import { findingText } from '../../src/block/finding-text.js';
+import { allDrivers } from '../../src/block/registry.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 
 describe('the words for a finding', () => {
@@ -23,6 +24,12 @@ describe('the words for a finding', () => {
   it('tell a kind that only its format knows by its fields', () => {
     const text = findingText({ kind: 'block-listed-twice', severity: 'corruption', table: 'blocks', index: 3 });
     expect(text).to.equal('ERROR block-listed-twice table=blocks index=3');
+  });
+
+  it('are of one format for each kind, so that no other one speaks for it', () => {
+    const kinds = [...allDrivers()].flatMap(({ findingWords = {} }) => Object.keys(findingWords));
+    expect(kinds).to.include('leaked-cluster');
+    expect(new Set(kinds).size).to.equal(kinds.length);
   });
 
   it('have numbers where a number is exact', () => {

@@ -1,4 +1,4 @@
-// What `convert` says of a conversion that has failed or was cancelled, and of its files.
+// What is said of a conversion that has failed or was cancelled, and of its files: of `convert`, and of `salvage` where that is the same.
 
 import type { BlockError } from '../../util/errors.js';
 import type { ConvertStage } from '../../workspace/convert.js';

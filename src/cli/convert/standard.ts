@@ -3,6 +3,8 @@
 
 import { type BigIntStats, constants, fstatSync, readlinkSync, statSync } from 'node:fs';
 import type { BlockNode } from '../../block/node/node.js';
+import { bareFormat } from '../../block/registry.js';
+import { registerDrivers } from '../../drivers/index.js';
 import { openFlags, positionOf, standardInput, standardOutput } from '../../host/real/standard-streams.js';
 import { toBlockError } from '../../util/errors.js';
 import { decodeName } from '../../util/name-bytes.js';
@@ -18,7 +20,7 @@ import { program, QEMU_IMG, reportError, STANDARD } from '../output.js';
 import { endFailed, openProgress, type ProgressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { Interrupt, openImage, reasonWithFile, type Session } from '../session.js';
-import { reportNotCreated, stateOfFiles } from './convert-report.js';
+import { reportNotCreated, stateOfFiles } from './report.js';
 
 /** Number of /dev/null on Linux. */
 const NULL_DEVICE = 0x103n;
@@ -153,10 +155,12 @@ export function sourcesOf(
     if (options.has(key))
       throw new UsageError(`${option} cannot be used where the source is standard input: it is no file`);
   }
-  const format = options.get('format') ?? 'raw';
-  if (format !== 'raw') {
+  const format = options.get('format');
+  registerDrivers();
+  const { name: bare } = bareFormat();
+  if (format !== undefined && format !== bare) {
     throw new UsageError(
-      `Standard input is no file: images of the format '${format}' cannot be read in order, raw ones can`,
+      `Standard input is no file: images of the format '${format}' cannot be read in order, ${bare} ones can`,
     );
   }
   return null;

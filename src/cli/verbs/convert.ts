@@ -29,6 +29,14 @@ import {
   sizeValue,
   targetCache,
 } from '../arguments.js';
+import { copyFailed, reportCancelled, reportNotCopied, stateOfFiles } from '../convert/report.js';
+import {
+  checkStandardOutput,
+  convertFromStandard,
+  convertToStandard,
+  isStandard,
+  sourcesOf,
+} from '../convert/standard.js';
 import {
   asksForOptionHelp,
   type CreateValues,
@@ -66,14 +74,6 @@ import {
 } from '../session.js';
 import { showSnapshot, snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
-import { copyFailed, reportCancelled, reportNotCopied, stateOfFiles } from './convert-report.js';
-import {
-  checkStandardOutput,
-  convertFromStandard,
-  convertToStandard,
-  isStandard,
-  sourcesOf,
-} from './convert-standard.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
 /** The name of something that is no file, and has no options of one. */

@@ -22,6 +22,7 @@ import {
   sizeValue,
   targetCache,
 } from '../arguments.js';
+import { reportNotCopied, stateOfFiles } from '../convert/report.js';
 import {
   asksForOptionHelp,
   type CreateValues,
@@ -44,7 +45,6 @@ import { ratedState } from '../rate.js';
 import { Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import { snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
-import { reportNotCopied, stateOfFiles } from './convert-report.js';
 
 const EXIT_LOST = 2;
 

@@ -1,6 +1,7 @@
 // The words of a check's findings, as qemu-img prints them: one line for each finding, two where qemu-img adds advice.
 
-import { type CheckFinding, decimal, type FindingWords, hex } from '../../../block/finding.js';
+import type { CheckFinding } from '../../../block/finding.js';
+import { decimal, type FindingWords, hex } from '../../../block/finding-words.js';
 
 export const QCOW2_FINDING_WORDS: FindingWords = {
   'refcount-too-low': (finding) => `ERROR ${counts(finding)}`,
