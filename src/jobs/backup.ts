@@ -2,6 +2,7 @@
 
 import { skipFilters } from '../block/chain.js';
 import { checkPermissions } from '../block/child.js';
+import { compresses } from '../block/compression.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import { SAVED_TO_SHARED } from '../block/node/saving-filter.js';
@@ -51,13 +52,14 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
     if (filter === null) refuseReadOnly(target);
     else checkFilterTarget(target, filter);
     const perf = args['x-perf'];
+    const compress = compresses(target, args.compress);
     const driver = new BackupDriver({
       source,
       target,
       sync: args.sync,
       bitmap: args.bitmap,
       bitmapMode: args['bitmap-mode'],
-      compress: args.compress,
+      compress,
       onCbwError: args['on-cbw-error'],
       targetIsZero: args['target-is-zero'],
       copyRange: perf?.['use-copy-range'],
@@ -69,7 +71,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
       driver,
       source,
       scope: copyScope(source, target, args.sync),
-      sizeUnknown: args.compress,
+      sizeUnknown: compress,
       onSourceError: args['on-source-error'],
       onTargetError: args['on-target-error'],
     };

@@ -8,6 +8,7 @@
 
 import { chainOf, cowChild, nodesAbove, overlayOf, overlaysOf, skipFilters } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
+import { refuseCompressedOnly } from '../block/compression.js';
 import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
@@ -331,6 +332,8 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     const base = await layerOf(env, top, args['base-node'], args.base);
     checkWayDown(top, base ?? null);
     base?.checkBlockers();
+    const target = commitBase(top, base);
+    refuseCompressedOnly(target);
     const backingFile = args['backing-file'];
     const active = !args.empty && (top === root || hasWriter(top));
     // An active commit is a mirror, with a mirror's filter.
@@ -338,7 +341,6 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     const driver = active
       ? new ActiveCommitDriver({ top, base, backingFile, filter, fua: args.fua })
       : new CommitDriver({ top, root, base, backingFile, empty: args.empty, fua: args.fua, filter });
-    const target = commitBase(top, base);
     return {
       driver,
       scope: { from: nodesAbove(top, target), target },

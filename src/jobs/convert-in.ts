@@ -5,6 +5,7 @@
 // A target that does not grow is refused more bytes than it has; fewer leave zeroes behind them.
 
 import type { Child } from '../block/child.js';
+import { compresses } from '../block/compression.js';
 import { readsAsZeroes } from '../block/create.js';
 import type { WriteFlags, ZeroFlags } from '../block/types.js';
 import type { ByteSource } from '../host/byte-stream.js';
@@ -69,7 +70,7 @@ class ByteCopy {
 
   constructor(options: ConvertInOptions, { link, isNew, grows }: ConvertInTarget) {
     const { fua, sparseSize } = options;
-    const compress = options.compress === true || link.node.compression === 'needed';
+    const compress = compresses(link.node, options.compress);
     this.#options = options;
     this.#compress = compress;
     this.#link = link;

@@ -3,6 +3,7 @@
 
 import { backingOf, nodesAbove, storageOf } from '../block/chain.js';
 import { type Child, type NodeUser, type OutsideUse, withLink } from '../block/child.js';
+import { compresses } from '../block/compression.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm, type WriteFlags } from '../block/types.js';
 import { MAX_MOVE_BYTES } from '../host/host.js';
@@ -67,7 +68,7 @@ export async function convert(options: ConvertOptions): Promise<void> {
   // The caller, who opened both images, decides what others may do meanwhile.
   const reading: OutsideUse = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
   const writing: OutsideUse = { user, role: 'target', perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: PERM_ALL };
-  const compress = options.compress === true || options.target.compression === 'needed';
+  const compress = compresses(options.target, options.compress);
   await withLink(options.source, reading, (source) =>
     withLink(options.target, writing, (target) => copyAll({ ...options, compress }, source, target)),
   );

@@ -1,6 +1,7 @@
 // The job type `mirror`: from the arguments of `blockdev-mirror` to the driver in mirror-driver.ts.
 
 import { filteredChild } from '../block/chain.js';
+import { refuseCompressedOnly } from '../block/compression.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkFree } from '../block/snapshot.js';
@@ -61,6 +62,7 @@ export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
     if (source === target) throw new BlockError('invalid-argument', "Can't mirror node into itself");
     checkFree(target);
+    refuseCompressedOnly(target);
     await refuseSameStorage(source, target);
     const driver = new MirrorDriver({
       source,

@@ -8,6 +8,7 @@
 
 import { backingOf, nodesAbove, wayDown } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
+import { refuseCompressedOnly } from '../block/compression.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type Extent, Perm } from '../block/types.js';
@@ -282,6 +283,7 @@ export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
     const base = await pickBase(env, top, args);
     const bottom = pickBottom(env, top, args);
     checkWayDown(top, bottom === undefined ? base : backingOf(bottom));
+    refuseCompressedOnly(top);
     const driver = new StreamDriver({
       top,
       base,

@@ -5,6 +5,7 @@
 //   target          |===============================|..|00|          made of whole sectors
 
 import { type Child, type NodeUser, withLink } from '../block/child.js';
+import { compresses } from '../block/compression.js';
 import { checkCreateOptions, createImage, type ImageCreateOptions, readsAsZeroes } from '../block/create.js';
 import type { Graph } from '../block/graph.js';
 import { holdTarget } from '../block/hold.js';
@@ -94,7 +95,7 @@ async function copyRest(
   const rest = new Uint8Array(length);
   await withLink(from.source, reading, (link) => link.read(from.offset, rest));
   await withLink(target, writing, async (link) => {
-    await link.write(at, rest);
+    await link.write(at, rest, compresses(target, false) ? { compressed: true } : undefined);
     await link.flush();
   });
 }

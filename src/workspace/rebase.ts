@@ -7,6 +7,7 @@
 import { idOfFile } from '../block/backing-name.js';
 import { backingOf, chainOf, skipFilters } from '../block/chain.js';
 import { type Child, type NodeUser, withLink } from '../block/child.js';
+import { compresses } from '../block/compression.js';
 import { checkCompresses } from '../block/create.js';
 import { resolveBackingNameOf } from '../block/filename.js';
 import { referrerOf } from '../block/foreign-name.js';
@@ -91,7 +92,7 @@ export async function rebaseImage(plan: RebasePlan): Promise<void> {
   refuseAborted(plan.signal);
   const user: NodeUser = { userName: 'rebase' };
   const fill = (overlay: Child, below: Child | null) =>
-    fillDifferences({ ...plan, overlay, backing: below, same: same ?? null });
+    fillDifferences({ ...plan, compress: compresses(image, compress), overlay, backing: below, same: same ?? null });
   const writing = {
     user,
     role: 'root',

@@ -55,9 +55,14 @@ export abstract class NodeChanges extends NodeInFlight {
     this.givenUp(guard);
   }
 
+  /** The driver takes a write as it stands. */
+  get #takesWrites(): boolean {
+    return !this.readOnly && this.detectZeroes === 'off' && this.compression !== 'needed';
+  }
+
   /** A write has nothing to wait for but what the driver does: what else it has to do, `watch` does. */
   protected get takesLocatedWrites(): boolean {
-    return !this.readOnly && !this.#observersWait && this.serialiser === null && this.detectZeroes === 'off';
+    return !this.#observersWait && this.serialiser === null && this.#takesWrites;
   }
 
   /** A located write has more to do. */
@@ -67,7 +72,7 @@ export abstract class NodeChanges extends NodeInFlight {
 
   /** A write has to do nothing but what the driver does; `serialised`: of somebody who holds the range in the serialiser. */
   protected takesPlainWrites(serialised: boolean): boolean {
-    return !this.readOnly && !this.isWatched && (serialised || this.serialiser === null) && this.detectZeroes === 'off';
+    return !this.isWatched && (serialised || this.serialiser === null) && this.#takesWrites;
   }
 
   /**

@@ -86,7 +86,8 @@ export abstract class NodeDriver extends NodeLinks {
 
   /**
    * What becomes of compressed writes, which are of whole clusters: those that are `refused` do not come to the driver, others are `taken`. `needed`: no other writes
-   * are taken, as by an image that is one stream of compressed clusters.
+   * come to it, as where an image is one stream of compressed clusters. A copy into such a node compresses (`compresses`), or is refused before it begins
+   * (`refuseCompressedOnly`).
    */
   get compression(): Compression {
     return 'refused';
@@ -153,7 +154,7 @@ export abstract class NodeDriver extends NodeLinks {
 
   /** Fallback: writes zeroes as data. */
   protected async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    if (flags.noFallback) throw this.unsupported('write zeroes', offset, length);
+    if (flags.noFallback || this.compression === 'needed') throw this.unsupported('write zeroes', offset, length);
     const writeFlags = { fua: flags.fua === true && this.handlesFua };
     const zeroes = this.host.memory.allocate(Math.min(length, ZERO_CHUNK_BYTES));
     zeroes.fill(0);

@@ -97,8 +97,9 @@ export abstract class NodeRequests extends NodePadding {
     this.checkWritable('write');
     const error = this.checkExtents('write', extents, buffer.length);
     if (error !== null) throw error;
-    if (flags.compressed && this.compression === 'refused') {
-      throw this.unsupported('compressed writes', extents[0]?.offset ?? 0, buffer.length);
+    if (flags.compressed ? this.compression === 'refused' : this.compression === 'needed') {
+      const what = flags.compressed ? 'compressed writes' : 'writes that are not compressed';
+      throw this.unsupported(what, extents[0]?.offset ?? 0, buffer.length);
     }
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
       const { fua, serialised, unchanged } = flags;

@@ -5,7 +5,7 @@ import { skipFilters } from '../../block/chain.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { findDriver, type OpenRequest } from '../../block/registry.js';
-import type { Located, WriteFlags } from '../../block/types.js';
+import type { Compression, Located, WriteFlags } from '../../block/types.js';
 import type { ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 
@@ -20,6 +20,11 @@ class CompressNode extends FilterNode {
 
   override get abilities() {
     return this.passedDetails;
+  }
+
+  /** It compresses by itself. */
+  override get compression(): Compression {
+    return 'taken';
   }
 
   /** What is to be compressed goes nowhere straight. */

@@ -8,14 +8,7 @@ import { FormatNode } from '../../../src/block/node/format.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../src/block/registry.js';
 import { ROLES } from '../../../src/block/roles.js';
-import {
-  type BlockStatus,
-  type Compression,
-  type Located,
-  PERM_ALL,
-  Perm,
-  type WriteFlags,
-} from '../../../src/block/types.js';
+import { type BlockStatus, type Compression, type Located, PERM_ALL, Perm } from '../../../src/block/types.js';
 import type { BlockdevDriver } from '../../../src/schema/generated/types.js';
 
 const HEADER_BYTES = 512;
@@ -74,7 +67,6 @@ class TinyNode extends FormatNode {
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (write && this.#packed) return false;
     return this.#content.locate(offset + this.#offset, length, write, into);
   }
 
@@ -82,8 +74,7 @@ class TinyNode extends FormatNode {
     return this.#content.read(offset + this.#offset, buffer);
   }
 
-  protected override doWrite(offset: number, buffer: Uint8Array, { compressed }: WriteFlags): Promise<void> {
-    if (this.#packed && !compressed) throw this.unsupported('write', offset, buffer.length);
+  protected override doWrite(offset: number, buffer: Uint8Array): Promise<void> {
     return this.#content.write(offset + this.#offset, buffer);
   }
 

@@ -1,6 +1,6 @@
 // A format that nothing in `src/` knows of: what every verb does with its images, and how it is refused what it cannot do, in the words of qemu-img.
 
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -116,6 +116,31 @@ describe('a throw-away format', () => {
     const plain = await run('io', '-c', 'write 0 4k', at('packed.tiny'));
     expect(plain.output + plain.errors).to.contain('write failed: Operation not supported\n');
     await done('io', '-c', 'write -c -P 3 0 4k', '-c', 'read -P 3 0 4k', at('packed.tiny'));
+  });
+
+  it('that takes compressed writes alone gets them of backup without being asked to', async () => {
+    await done('backup', `--target=${at('saved.tiny')}`, '--sync=full', '-o', 'packed=on', at('disk.tiny'));
+    await same('saved.tiny', 'disk.tiny');
+  });
+
+  it('that takes compressed writes alone is refused to mirror and commit before they begin', async () => {
+    const mirrored = await run(
+      'mirror',
+      `--target=${at('mirrored.tiny')}`,
+      '--sync=full',
+      '-o',
+      'packed=on',
+      at('disk.tiny'),
+    );
+    expect(mirrored.errors).to.contain('takes compressed writes only');
+    expect(existsSync(at('mirrored.tiny'))).to.equal(false);
+    await done('convert', '-f', 'raw', '-O', 'tiny', '-o', 'packed=on', at('raw.raw'), at('packed.tiny'));
+    await done('create', '-f', 'qcow2', '-b', at('packed.tiny'), '-F', 'tiny', at('top.qcow2'));
+    await done('io', '-c', 'write -P 9 4k 64k', at('top.qcow2'));
+    const before = readFileSync(at('packed.tiny'));
+    const committed = await run('commit', at('top.qcow2'));
+    expect(committed.errors).to.contain('takes compressed writes only');
+    expect(readFileSync(at('packed.tiny')).equals(before)).to.equal(true);
   });
 
   it('that takes none is refused a compressed write, which is not stored in another way', async () => {

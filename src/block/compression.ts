@@ -1,0 +1,15 @@
+// Nodes that take compressed writes alone: whoever fills one compresses what it writes, or is refused before it begins.
+
+import { BlockError } from '../util/errors.js';
+import type { BlockNode } from './node/node.js';
+
+/** Whether what is written to `target` is compressed: it is `asked` for, or nothing else can be written there. */
+export function compresses(target: BlockNode, asked: boolean | undefined): boolean {
+  return asked === true || target.compression === 'needed';
+}
+
+/** Refuses a node that takes compressed writes alone, for a user that writes others. Throws `unsupported`. */
+export function refuseCompressedOnly({ compression, nodeName, filename }: BlockNode): void {
+  if (compression !== 'needed') return;
+  throw new BlockError('unsupported', `Block node '${nodeName}' takes compressed writes only`, { path: filename });
+}
