@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
-import { BlockError, toBlockError } from '../util/errors.js';
+import { nodeError, systemWords } from '../host/errno.js';
+import { BlockError } from '../util/errors.js';
 import { addTemporaryOverlay } from '../workspace/served-image.js';
 import type { Session } from './session.js';
 
@@ -21,9 +22,11 @@ export async function addOverlay(
     // The file's space is freed when this process closes it.
     return await addTemporaryOverlay(graph, image, folder, how);
   } catch (cause) {
-    const { code, message } = toBlockError(cause, { path: parent });
-    throw new BlockError(code, `Could not create a temporary overlay in '${parent}': ${message}`, {
+    const { code, errno, message } = nodeError(cause, { operation: 'create', path: parent });
+    const words = errno === undefined ? message : systemWords(errno);
+    throw new BlockError(code, `Could not create a temporary overlay in '${parent}': ${words}`, {
       path: parent,
+      errno,
       cause,
     });
   } finally {

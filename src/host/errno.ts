@@ -1,7 +1,7 @@
-// From -errno to a BlockError that names what failed, where and why.
+// From -errno, or an error that node has thrown, to a BlockError that names what failed, where and why.
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
-import { BlockError, codeOfErrno } from '../util/errors.js';
+import { BlockError, codeOfErrno, toBlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';
 
 const NAMES = new Map<number, string>();
@@ -33,6 +33,15 @@ export function errnoError(errno: number, failed: FailedRequest): BlockError {
     errno: name,
     fromSystem: true,
   });
+}
+
+/**
+ * The error of a call of node's that has failed: like `errnoError`, since node's message has the name of node's function, and other words than the system.
+ * Whatever is no error of the system is handed to `toBlockError`.
+ */
+export function nodeError(error: unknown, failed: FailedRequest): BlockError {
+  const errno = error instanceof BlockError ? undefined : (error as NodeJS.ErrnoException | null)?.errno;
+  return typeof errno === 'number' ? errnoError(errno, failed) : toBlockError(error, failed);
 }
 
 /** The C library's message for an error name, e.g. `Connection refused`. */

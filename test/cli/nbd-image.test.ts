@@ -201,7 +201,7 @@ describe('nbd: what is served', () => {
       const command = { program: 'env', words: ['TMPDIR=/nowhere', program, ...words] };
       const { code, stderr } = runNbd(command, ['-s', '-k', socket, '-f', 'raw', 'disk.raw'], shop.folder);
       expect(code).to.equal(1);
-      expect(stderr).to.match(/^diskwright: Could not create a temporary overlay in '\/nowhere': .*ENOENT/);
+      expect(stderr).to.equal("diskwright: Could not create a temporary overlay in '/nowhere': No such file or directory\n");
     });
   });
 

@@ -1,6 +1,6 @@
 // Errors of the system: each says what, where, how much and why.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { failure, overEngines, pattern } from './engines.js';
 
@@ -47,6 +47,37 @@ overEngines('errors', (bench) => {
       ]);
     }
     expect((await failure(bench.host.open('a\0b', { writable: false }))).code).to.equal('invalid-argument');
+  });
+
+  it('what node does for the host fails with the file, the operation and the words of the system', async () => {
+    writeFileSync(bench.path('plain'), '');
+    const { host } = bench;
+    const below = bench.path('plain/x');
+    const calls: [operation: string, call: () => Promise<unknown>][] = [
+      ['stat', () => host.stat(below)],
+      ['real-path', () => host.realPath(below)],
+      ['unlink', () => host.unlink(below)],
+      ['read', () => host.readSmall(below, 100)],
+      ['free-space', () => host.freeSpace(`${below}/y`)],
+    ];
+    for (const [operation, call] of calls) {
+      const error = await failure(call());
+      const path = error.path as string;
+      expect([operation, error.operation, error.code, error.errno, error.fromSystem, error.message]).to.deep.equal([
+        operation,
+        operation,
+        'not-found',
+        'ENOTDIR',
+        true,
+        `${path}: ${operation}: not a directory`,
+      ]);
+      expect(path).to.be.oneOf([below, `${below}/y`]);
+    }
+    const reading = await failure(host.readSmall(bench.path('.'), 1 << 20));
+    expect([reading.code, reading.message]).to.deep.equal([
+      'invalid-argument',
+      `${bench.path('.')}: read: illegal operation on a directory`,
+    ]);
   });
 
   it('a file that would be too long', async () => {

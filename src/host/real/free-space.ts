@@ -1,8 +1,8 @@
 // The free space of a file system, by the package fs-ext where it is installed, otherwise by node.
 import { existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { toBlockError } from '../../util/errors.js';
 import { encodeName, hasRawBytes } from '../../util/name-bytes.js';
+import { nodeError } from '../errno.js';
 import { loadOptional } from './binding.js';
 
 /** Bytes that this user may still write to the file system of `path`, or of its folder where it does not exist yet. */
@@ -18,6 +18,6 @@ export function freeSpaceAt(path: string): number {
     const { bavail, bsize } = statfsSync(encodeName(found));
     return bavail * bsize;
   } catch (error) {
-    throw toBlockError(error, { operation: 'free-space', path });
+    throw nodeError(error, { operation: 'free-space', path });
   }
 }

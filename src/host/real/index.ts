@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { bool, choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
+import { nodeError } from '../errno.js';
 import type {
   Compared,
   CompareRequest,
@@ -231,7 +232,7 @@ export class RealHost implements Host {
       const name = encodeName(path);
       return decodeName(this.#engine.opens ? realpathSync.native(name, 'buffer') : await realPathOf(name));
     } catch (error) {
-      throw toBlockError(error, { operation: 'real-path', path });
+      throw nodeError(error, { operation: 'real-path', path });
     }
   }
 
@@ -243,7 +244,7 @@ export class RealHost implements Host {
     try {
       await promisify(unlink)(encodeName(path));
     } catch (error) {
-      throw toBlockError(error, { operation: 'unlink', path });
+      throw nodeError(error, { operation: 'unlink', path });
     }
   }
 

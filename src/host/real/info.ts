@@ -2,9 +2,9 @@
 import type { BigIntStats } from 'node:fs';
 import { closeSync, fstatSync, openSync, stat, statSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { BlockError, toBlockError } from '../../util/errors.js';
+import { BlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
-import { errnoError } from '../errno.js';
+import { errnoError, nodeError } from '../errno.js';
 import type { FileInfo, FileKind } from '../host.js';
 import type { Native } from './binding.js';
 
@@ -26,7 +26,7 @@ export async function infoOfDescriptor(fd: number, path: string): Promise<FileIn
     // Of an open file the system answers at once; node's pool of threads, which waits for the first need, takes longer to start.
     return infoOf(fstatSync(fd, { bigint: true }));
   } catch (error) {
-    throw toBlockError(error, { operation: 'info', path });
+    throw nodeError(error, { operation: 'info', path });
   }
 }
 
@@ -48,10 +48,7 @@ export async function infoOfPath(native: Native, path: string, waits: boolean): 
       closeSync(fd);
     }
   } catch (error) {
-    // In the words of the system, which node's message is not.
-    const { errno } = error as NodeJS.ErrnoException;
-    if (typeof errno === 'number') throw errnoError(errno, { operation: 'stat', path });
-    throw toBlockError(error, { operation: 'stat', path });
+    throw nodeError(error, { operation: 'stat', path });
   }
 }
 

@@ -1,8 +1,8 @@
 // The origin of an open file: its real path and the kind of its file system, both found out from the descriptor.
 import { readlink, realpath, statfs } from 'node:fs';
 import { promisify } from 'node:util';
-import { toBlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
+import { nodeError } from '../errno.js';
 import type { FileOrigin } from '../host.js';
 
 const readlinkOf = promisify(readlink) as unknown as (path: string, encoding: 'buffer') => Promise<Buffer>;
@@ -41,7 +41,7 @@ export async function originOfDescriptor(fd: number, path: string): Promise<File
     // `type` may be negative: its 32 bits are compared as an unsigned number.
     return { path: decodeName(real), ordinary: !KERNEL_FILE_SYSTEMS.has(type >>> 0) };
   } catch (error) {
-    const failure = toBlockError(error, { operation: 'origin', path });
+    const failure = nodeError(error, { operation: 'origin', path });
     if (failure.code !== 'not-found') throw failure;
     // There is no /proc, so no image can name a file in it either.
     return { path: decodeName(await realPathOf(encodeName(path), 'buffer')), ordinary: true };

@@ -1,8 +1,8 @@
 // Reads a small file as a whole, by node's own calls: it is rarely needed.
 import { close, fstat, open, read } from 'node:fs';
 import { promisify } from 'node:util';
-import { toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
+import { nodeError } from '../errno.js';
 import { tooLarge } from '../small-file.js';
 
 const openOf = promisify(open) as (path: Buffer, flags: string) => Promise<number>;
@@ -27,6 +27,6 @@ export async function readSmall(path: string, limit: number): Promise<Uint8Array
       await promisify(close)(fd);
     }
   } catch (error) {
-    throw toBlockError(error, { operation: 'read', path });
+    throw nodeError(error, { operation: 'read', path });
   }
 }

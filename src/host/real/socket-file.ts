@@ -7,8 +7,8 @@
 import { closeSync, constants as fsConstants, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
-import { toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
+import { nodeError } from '../errno.js';
 import type { Native } from './binding.js';
 
 const { EADDRINUSE, ECONNREFUSED, EAGAIN } = constants.errno;
@@ -67,7 +67,7 @@ function ownFile(path: string): () => void {
       const now = lstatSync(name, { bigint: true, throwIfNoEntry: false });
       if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(name);
     } catch (error) {
-      throw toBlockError(error, { operation: 'close', path });
+      throw nodeError(error, { operation: 'close', path });
     }
   };
 }

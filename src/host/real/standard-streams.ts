@@ -9,9 +9,9 @@ import { constants, fstatSync, fsync, ftruncate, read, readFileSync, write } fro
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { Chunks } from '../../util/chunks.js';
-import { BlockError, toBlockError } from '../../util/errors.js';
+import { BlockError } from '../../util/errors.js';
 import type { ByteSink, ByteSource } from '../byte-stream.js';
-import { errnoError } from '../errno.js';
+import { errnoError, nodeError } from '../errno.js';
 import { loadNative } from './binding.js';
 
 const INPUT = 0;
@@ -62,7 +62,7 @@ abstract class Sink implements ByteSink {
   }
 
   protected failure(error: unknown): BlockError {
-    return toBlockError(error, { path: this.name, operation: 'write' });
+    return nodeError(error, { path: this.name, operation: 'write' });
   }
 }
 
@@ -196,7 +196,7 @@ class SocketSource implements ByteSource {
       return await this.#chunks.fill(buffer);
     } catch (error) {
       if (this.#stopped) throw new BlockError('cancelled', 'stopped', { path: this.name });
-      throw toBlockError(error, { path: this.name, operation: 'read' });
+      throw nodeError(error, { path: this.name, operation: 'read' });
     }
   }
 
@@ -224,7 +224,7 @@ class FileSource implements ByteSource {
       }
       return at;
     } catch (error) {
-      throw toBlockError(error, { path: this.name, operation: 'read' });
+      throw nodeError(error, { path: this.name, operation: 'read' });
     }
   }
 
