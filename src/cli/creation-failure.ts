@@ -2,7 +2,7 @@
 
 import { toBlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';
-import { program, QEMU_IMG, writeMessage } from './output.js';
+import { program, QEMU_IMG, withPrintableNames, writeMessage } from './output.js';
 import { reasonOf } from './session.js';
 
 /** qemu-img's message for each failed operation; `%` is the file. */
@@ -19,7 +19,7 @@ export function creationFailure(filename: string, format: string, error: unknown
   const words = failure.errno === undefined ? undefined : wordsOfErrno(failure.errno);
   const step = CREATION_STEPS[failure.operation ?? ''];
   if (words === undefined || step === undefined) return reasonOf(failure);
-  return `${step.replace('%', filename)}: ${words}`;
+  return withPrintableNames(`${step.replace('%', () => filename)}: ${words}`, failure);
 }
 
 /** Prints what a failure left of the file that it was about, if anything; qemu-img says nothing of it. */

@@ -24,6 +24,9 @@ export const STANDARD = '-';
 export const ONLY_CONVERT =
   "Only 'diskwright convert' reads standard input and writes standard output by the name '-'.";
 
+/** Names of the standard streams that open as what they are redirected to. */
+const STREAM_NAME = /^\/dev\/(?:std(?:in|out|err)|fd\/[012])$|^\/proc\/(?:self|thread-self)\/fd\/[012]$/;
+
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;
 
@@ -276,12 +279,23 @@ export function withPrintableNames(text: string, error: BlockError): string {
       if (link.path) text = withoutNodeName(text, printable(link.path));
       if (link.hint !== undefined) further.push(`\n${printable(link.hint)}`);
       if (link.code === 'not-found' && link.path === STANDARD) further.push(`\n${ONLY_CONVERT}`);
+      const line = streamLine(link);
+      if (line !== undefined) further.push(`\n${line}`);
     }
     link = link.cause;
   }
   // The reason of a cause has the line already where it was made printable before.
   for (const line of further) if (!text.includes(line)) text += line;
   return text;
+}
+
+/** What to do where a file was named that can only be read or written in order. */
+function streamLine({ path = '', errno, code }: BlockError): string | undefined {
+  if (STREAM_NAME.test(path) && (errno === 'ESPIPE' || code === 'locked')) {
+    return "Standard input and output are called '-': 'diskwright convert - TARGET', 'diskwright convert SOURCE -'.";
+  }
+  if (errno !== 'ESPIPE') return undefined;
+  return "It is a pipe: 'diskwright convert - TARGET < PIPE' reads from one, 'diskwright convert SOURCE - > PIPE' writes to one.";
 }
 
 /** A name that a node was given by itself says nothing to who typed the name of a file: where it is the only one, the file stands in its place. */

@@ -19,6 +19,11 @@ export function startCompact(env: JobEnvironment, node: BlockNode, request: Comp
   return startJob(env, compactJob, { ...request, device: node.nodeName });
 }
 
+/** Throws `unsupported` where the image is of a format that cannot be compacted. */
+export function checkCompacts(root: BlockNode): void {
+  compactOf(skipFilters(root));
+}
+
 /** What a compact would do. Writes nothing; the image may be read-only. Rejects with `unsupported`, `corrupt-image`, `limit`, `io`. */
 export function planCompact(root: BlockNode, options: Omit<CompactOptions, 'dryRun'>): Promise<CompactResult> {
   const node = skipFilters(root);

@@ -94,8 +94,18 @@ describe('command line: backup of what a bitmap marks', function () {
     const disk = shop.must('sha256sum', 'disk.qcow2');
     for (const [words, message] of [
       [['--sync=incremental', '--bitmap=c'], "Bitmap 'c' could not be found"],
-      [['--sync=incremental'], "must provide a valid bitmap name for 'incremental' sync mode"],
-      [['--bitmap-mode=always'], 'Cannot specify bitmap sync mode without a bitmap'],
+      [
+        ['--sync=incremental'],
+        '--sync=incremental copies what a dirty bitmap marks: name the bitmap with --bitmap=NAME',
+      ],
+      [
+        ['--sync=bitmap', '--bitmap-mode=never'],
+        '--sync=bitmap copies what a dirty bitmap marks: name the bitmap with --bitmap=NAME',
+      ],
+      [
+        ['--bitmap-mode=always'],
+        '--bitmap-mode says what becomes of a dirty bitmap: name the bitmap with --bitmap=NAME',
+      ],
       [
         ['--sync=incremental', '--bitmap=b', '--bitmap-mode=never'],
         "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'",

@@ -123,6 +123,37 @@ describe('hints', function () {
     );
   });
 
+  it('say of a pipe how convert reads and writes one, and of /dev/stdout that it is -', () => {
+    shop.must('mkfifo', 'pipe');
+    const pipe =
+      "It is a pipe: 'diskwright convert - TARGET < PIPE' reads from one, 'diskwright convert SOURCE - > PIPE' writes to one.\n";
+    const noSize = 'Could not resize file: Invalid argument\n';
+    const noFile = "'file' driver requires 'pipe' to be a regular file\n";
+    for (const [line, words] of [
+      ['convert disk.qcow2 pipe', `pipe: error while converting raw: ${noSize}`],
+      ['dd if=disk.qcow2 of=pipe', `pipe: error while creating output image: ${noSize}`],
+      ['create -q -f qcow2 pipe 1M', `pipe: ${noSize}`],
+      ['salvage disk.qcow2 pipe', `pipe: error while making raw: ${noSize}`],
+      ['convert -n disk.qcow2 pipe', `Could not open 'pipe': ${noFile}`],
+      ['convert pipe a', `Could not open 'pipe': ${noFile}`],
+      ['info pipe', `Could not open 'pipe': ${noFile}`],
+    ]) {
+      expect(shop.ours(...line.split(' ')).stderr, line).to.equal(`diskwright: ${words}${pipe}`);
+      if (line.startsWith('salvage')) continue;
+      expect(shop.shim('qemu-img', ...line.split(' ')).stderr, line).to.equal(`qemu-img: ${words}`);
+      // qemu-img waits for who writes to a pipe that it is to read.
+      if (line !== 'convert pipe a' && line !== 'info pipe')
+        expect(shop.run('qemu-img', ...line.split(' ')).stderr, line).to.equal(`qemu-img: ${words}`);
+    }
+    const stream =
+      "Standard input and output are called '-': 'diskwright convert - TARGET', 'diskwright convert SOURCE -'.\n";
+    for (const line of ['convert disk.qcow2 /dev/stdout | cat', 'convert disk.qcow2 /dev/fd/1 > a']) {
+      const { stdout, stderr } = shop.run('sh', '-c', `"${process.execPath}" "${shop.bundle}" ${line}`);
+      expect(stdout, line).to.equal('');
+      expect(stderr.split('\n').slice(1).join('\n'), line).to.equal(stream);
+    }
+  });
+
   it('say of - that only convert has streams; our own verbs refuse it, those of QEMU take it as a file', () => {
     const only = "Only 'diskwright convert' reads standard input and writes standard output by the name '-'.";
     for (const line of [

@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { expect } from 'chai';
@@ -372,12 +373,22 @@ describe('diskwright jobs: command line', () => {
 
   before(async () => {
     shop = await Workshop.open();
+    writeFileSync(shop.path('plain'), '');
+    // A socket of a process that has ended.
+    shop.must('python3', '-c', "import socket; socket.socket(socket.AF_UNIX).bind('dead')");
   });
   after(() => shop.remove());
 
   const CASES: readonly (readonly [words: readonly string[], said: RegExp])[] = [
     [[], /where is the monitor\? Use -m PATH/],
     [['-m', 'nowhere'], /Failed to connect to '.*\/nowhere': No such file or directory/],
+    [
+      ['-m', '.'],
+      /^diskwright: Failed to connect to '.*': Connection refused: it is a directory, not the socket of a monitor\n$/,
+    ],
+    [['-m', 'plain'], /Connection refused: it is not a socket\n$/],
+    [['-m', 'dead'], /Connection refused: no process listens there\n$/],
+    [['-m', 'tcp:127.0.0.1:1'], /Connection refused: no process listens there\n$/],
     [['-m', 'tcp:4444'], /a TCP address is tcp:HOST:PORT/],
     [['-m', 'tcp:h:0'], /a port is a number from 1 to 65535/],
     [

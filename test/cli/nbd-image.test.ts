@@ -201,7 +201,9 @@ describe('nbd: what is served', () => {
       const command = { program: 'env', words: ['TMPDIR=/nowhere', program, ...words] };
       const { code, stderr } = runNbd(command, ['-s', '-k', socket, '-f', 'raw', 'disk.raw'], shop.folder);
       expect(code).to.equal(1);
-      expect(stderr).to.equal("diskwright: Could not create a temporary overlay in '/nowhere': No such file or directory\n");
+      expect(stderr).to.equal(
+        "diskwright: Could not create a temporary overlay in '/nowhere': No such file or directory\n",
+      );
     });
   });
 
@@ -219,7 +221,7 @@ describe('nbd: what is served', () => {
         const words = ['-k', socket, '-f', 'raw', 'ro.raw'];
         const refused = runNbd(command, words, shop.folder);
         expect(refused.code).to.equal(1);
-        const why = "Failed to blk_new_open 'ro.raw': Could not open 'ro.raw': Permission denied";
+        const why = "Could not open 'ro.raw': Permission denied";
         expect(refused.stderr).to.include(why);
         for (const option of ['-r', '-s']) {
           const pidFile = shop.path('pid');

@@ -4,6 +4,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { type Outcome, Workshop } from '../support/cli.js';
 import { type NbdCommand, nbdCommand, runNbd } from '../support/nbd-process.js';
+import { withoutOwnWords } from '../support/own-words.js';
 import { requirePeer } from '../support/peers.js';
 
 /** What is typed, word by word. `a.raw` and `a.qcow2` are there, `gone` is not, nor is the folder `nowhere`. */
@@ -46,6 +47,7 @@ const SAME: readonly string[] = [
   '-k SOCKET -f xyz a.raw',
   '-k SOCKET -f qcow2 a.raw',
   '-k SOCKET gone',
+  '-k SOCKET .',
   '-k SOCKET -f raw --pid-file=/nowhere/pid a.raw',
   '-k SOCKET --fork -f qcow2 a.raw',
   '-k SOCKET --fork -f raw --pid-file=/nowhere/pid a.raw',
@@ -118,7 +120,10 @@ describe('nbd: wrong command lines', () => {
       const expected = type(theirs, line);
       expect(expected.code, 'qemu-nbd refuses it too').to.equal(1);
       const got = type(ours, line);
-      expect({ ...got, stderr: asTheirs(got.stderr) }).to.deep.equal({ ...expected, stderr: plain(expected.stderr) });
+      expect({ ...got, stderr: asTheirs(got.stderr) }).to.deep.equal({
+        ...expected,
+        stderr: withoutOwnWords(plain(expected.stderr)),
+      });
     });
   }
 
@@ -143,6 +148,23 @@ describe('nbd: wrong command lines', () => {
     }
   });
 
+  it("names no function of qemu-nbd's under its own name, and what qemu-nbd names by that one's", () => {
+    const words = "Could not open 'gone': No such file or directory\n";
+    expect(type(ours, '-k SOCKET gone').stderr).to.equal(`diskwright: ${words}`);
+    expect(shop.shim('qemu-nbd', '-k', shop.path('socket'), 'gone').stderr).to.equal(
+      `qemu-nbd: Failed to blk_new_open 'gone': ${words}`,
+    );
+  });
+
+  it('says that the name of the file for its process id is empty', () => {
+    const empty = 'The name of the file for the process id is empty\n';
+    expect(type(ours, '-k SOCKET -f raw --pid-file= a.raw').stderr).to.equal(`diskwright: ${empty}`);
+    expect(shop.ours('daemon', '--pidfile=').stderr).to.equal(`diskwright: cannot create PID file: ${empty}`);
+    expect(shop.shim('qemu-nbd', '-k', shop.path('socket'), '-f', 'raw', '--pid-file=', 'a.raw').stderr).to.equal(
+      "qemu-nbd: Could not create '': No such file or directory\n",
+    );
+  });
+
   it('leaves no socket behind when it fails', () => {
     expect(type(ours, '-k SOCKET -f raw --pid-file=/nowhere/pid a.raw').code).to.equal(1);
     expect(shop.must('ls')).to.equal('a.qcow2\na.raw\n');
@@ -155,5 +177,5 @@ function plain(stderr: string): string {
 }
 
 function asTheirs(stderr: string): string {
-  return plain(stderr).replace(/^diskwright:/gm, 'qemu-nbd:');
+  return withoutOwnWords(plain(stderr)).replace(/^diskwright:/gm, 'qemu-nbd:');
 }

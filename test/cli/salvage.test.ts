@@ -152,6 +152,7 @@ describe('diskwright salvage', function () {
     expect(said('disk', 'disk')[0]).to.equal(1);
     expect(readFileSync(shop.path('disk')).equals(file)).to.equal(true);
     expect(said('disk')).to.deep.equal([1, 'diskwright: Expecting the damaged image and the new one']);
+    expect(said('disk', '')).to.deep.equal([1, 'diskwright: The new image needs a name']);
     expect(said('-f', 'raw', 'disk', 'new')[1]).to.contain("Images of the format 'raw' cannot be salvaged");
     expect(said('--l2-table=5', 'disk', 'new')[1]).to.contain('OFFSET=BYTES');
     expect(said('--output=json', '-p', 'disk', 'new')[1]).to.contain('mutually exclusive');

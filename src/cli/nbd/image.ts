@@ -10,6 +10,7 @@ import { addWindow } from '../../workspace/served-image.js';
 import { reasonOf, type Session } from '../session.js';
 import { showSnapshot } from '../snapshot-param.js';
 import { addOverlay } from '../temporary-overlay.js';
+import { notOpened } from './not-opened.js';
 import type { ServePlan } from './plan.js';
 
 /** Opens these nodes, and resolves with the topmost. Rejects with an error in qemu-nbd's words. */
@@ -34,6 +35,6 @@ async function openBase({ graph }: Session, plan: ServePlan): Promise<BlockNode>
     });
   } catch (cause) {
     const error = toBlockError(cause);
-    throw new BlockError(error.code, `Failed to blk_new_open '${image}': ${reasonOf(error)}`, { cause });
+    throw new BlockError(error.code, notOpened(image, reasonOf(error)), { cause });
   }
 }

@@ -5,6 +5,7 @@ import { errnoName, systemWords } from '../../host/errno.js';
 import { loadNative, loadOptional } from '../../host/real/binding.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
+import { PROGRAM, program } from '../output.js';
 
 /** Of the addon's locks. */
 const EXCLUSIVE = 2;
@@ -13,9 +14,14 @@ const MAX_PID_BYTES = 64;
 
 /**
  * Writes this process's id to `path` and locks the file until the process ends. The file stays, as qemu-nbd's does. Throws `locked` where
- * another process has locked it, `exists` where the file has other content than a process id (it may be an image), `not-found`, `permission`, ...
+ * another process has locked it, `invalid-argument` for an empty name, `exists` where the file has other content than a process id (it may be an image), `not-found`, `permission`, ...
  */
 export function writePidFile(path: string): void {
+  if (path === '' && program() === PROGRAM) {
+    throw new BlockError('invalid-argument', 'The name of the file for the process id is empty', {
+      operation: 'pid file',
+    });
+  }
   let fd: number;
   try {
     fd = openSync(encodeName(path), constants.O_RDWR | constants.O_CREAT, 0o600);

@@ -11,6 +11,7 @@ import { AIO_ENGINES, CACHE_MODES, type CacheMode, DISCARD_MODES, NATIVE_NEEDS_D
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { type SnapshotParam, snapshotParam } from '../snapshot-param.js';
 import { ACTIVATION_FD } from './activation.js';
+import { notOpened } from './not-opened.js';
 
 const MAX_CLIENTS = 2 ** 31 - 1;
 const MAX_PORT = 65535;
@@ -240,7 +241,7 @@ function cacheOf(options: ParsedOptions): CacheMode {
 function engineOf(options: ParsedOptions, cache: CacheMode): EngineName | undefined {
   const mode = one(options, 'aio', AIO_ENGINES, (text) => `Invalid aio mode '${text}'`);
   if (mode === 'native' && !cache.direct) {
-    throw new UsageError(`Failed to blk_new_open '${options.positional[0]}': ${NATIVE_NEEDS_DIRECT}`);
+    throw new UsageError(notOpened(options.positional[0], NATIVE_NEEDS_DIRECT));
   }
   return mode === undefined ? undefined : AIO_ENGINES[mode];
 }

@@ -99,6 +99,12 @@ async function run(options: ParsedOptions): Promise<number> {
   const sync = choiceOption(options, 'sync', SYNCS) ?? 'full';
   const bitmap = options.get('bitmap');
   const mode = choiceOption(options, 'bitmap-mode', BITMAP_MODES) ?? (bitmap === undefined ? undefined : 'on-success');
+  if (bitmap === undefined && (sync === 'incremental' || sync === 'bitmap')) {
+    throw new UsageError(`--sync=${sync} copies what a dirty bitmap marks: name the bitmap with --bitmap=NAME`);
+  }
+  if (bitmap === undefined && mode !== undefined) {
+    throw new UsageError('--bitmap-mode says what becomes of a dirty bitmap: name the bitmap with --bitmap=NAME');
+  }
   const compress = options.has('compress');
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');

@@ -2,7 +2,7 @@
 
 import type { CompactResult } from '../../block/abilities.js';
 import { formatSize } from '../../util/size.js';
-import { planCompact, startCompact } from '../../workspace/compact.js';
+import { checkCompacts, planCompact, startCompact } from '../../workspace/compact.js';
 import { OUTPUT, oneImage, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, speedOption } from '../job-options.js';
@@ -10,7 +10,7 @@ import { prettyJson } from '../json.js';
 import { write } from '../output.js';
 import { progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
-import { imageArguments, openImage, withSession } from '../session.js';
+import { type ImageArguments, imageArguments, openImage, releaseImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -74,7 +74,9 @@ async function run(options: ParsedOptions): Promise<number> {
   const progress = progressKind(options, true);
   const quiet = options.has('quiet');
   return withSession(options.all('object'), async (session) => {
-    const node = await openImage(session, filename, { ...imageArguments(options), writable: !dryRun });
+    const how = imageArguments(options);
+    if (!dryRun && how.format === undefined && !how.imageOpts) await refuseOthers(session, filename, how);
+    const node = await openImage(session, filename, { ...how, writable: !dryRun });
     if (dryRun) {
       const result = await planCompact(node, { dedupeBacking, keepZeroes });
       write(json ? `${prettyJson(jsonOf(result))}\n` : wouldText(result));
@@ -90,6 +92,16 @@ async function run(options: ParsedOptions): Promise<number> {
       stateWhenFailed: `'${filename}' reads as before.`,
     });
   });
+}
+
+/**
+ * Throws `unsupported` where the image is of a format that cannot be compacted, before it is opened for writing: that warns of a raw image whose format was not named, as if
+ * to name it were of any use.
+ */
+async function refuseOthers(session: Session, filename: string, how: ImageArguments): Promise<void> {
+  const node = await openImage(session, filename, how);
+  checkCompacts(node);
+  await releaseImage(session, node);
 }
 
 function doneText({ before, after, moved, dropped }: CompactResult): string {

@@ -1,6 +1,9 @@
 // `diskwright jobs`: lists and steers the jobs of a process with a QMP monitor: `diskwright daemon`, `diskwright nbd --monitor`, or QEMU's programs.
 
+import { statSync } from 'node:fs';
 import type { Client } from '../../qmp/client/client.js';
+import { BlockError } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
 import { BY_SIGNAL } from '../arguments.js';
 import { BreakOff } from '../break-off.js';
 import { End } from '../end.js';
@@ -87,7 +90,9 @@ async function run(options: ParsedOptions): Promise<number> {
   if (order === null && force) throw new UsageError('--force is for cancel only');
   return withSession([], async ({ host }) => {
     const { connectClient } = await import('../../qmp/client/connect.js');
-    const { client } = await connectClient(host, address, {});
+    const { client } = await connectClient(host, address, {}).catch((error: unknown) => {
+      throw notConnected(error);
+    });
     try {
       if (follow) return await followJobs(client, json, order);
       return order === null ? await list(client, json) : await steer(client, order);
@@ -95,6 +100,19 @@ async function run(options: ParsedOptions): Promise<number> {
       await client.close(false);
     }
   });
+}
+
+/** The error of connecting, which says plainly where nobody listens. */
+function notConnected(error: unknown): unknown {
+  if (!(error instanceof BlockError) || error.errno !== 'ECONNREFUSED' || error.operation !== 'connect') return error;
+  const { path } = error;
+  const file = path?.startsWith('/') ? statSync(encodeName(path), { throwIfNoEntry: false }) : undefined;
+  const why = file?.isDirectory()
+    ? 'it is a directory, not the socket of a monitor'
+    : file !== undefined && !file.isSocket()
+      ? 'it is not a socket'
+      : 'no process listens there';
+  return new BlockError(error.code, `${error.reason}: ${why}`, { path, operation: 'connect', cause: error });
 }
 
 async function steer(client: Client, order: JobOrder): Promise<number> {

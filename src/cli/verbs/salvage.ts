@@ -153,6 +153,7 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   if (options.positional.length !== 2) throw new UsageError('Expecting the damaged image and the new one', true);
   const [image, target] = options.positional;
+  if (target === '') throw new UsageError('The new image needs a name');
   const json = outputFormat(options) === 'json';
   const quiet = options.has('quiet');
   const kind = progressKind(options);

@@ -42,7 +42,7 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   if (extentBytes !== undefined && extentBytes > MAX_EXTENT_BYTES) {
     throw new BlockError('invalid-argument', 'Extent size hint is too large', { path: filename });
   }
-  const file = await graph.host.open(filename, { writable: true, create: 'keep' });
+  const file = await openNew(graph, filename);
   try {
     // An image lock is not to be had either where this program itself has the file open: then its own words for that are better.
     await refuseUsed(graph, { ...(await file.info()), path: filename });
@@ -63,6 +63,17 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
     }
   } finally {
     await file.close();
+  }
+}
+
+/** A pipe is refused as what has no size, in QEMU's words. */
+async function openNew({ host }: Graph, filename: string): Promise<HostFile> {
+  try {
+    return await host.open(filename, { writable: true, create: 'keep' });
+  } catch (cause) {
+    if (!(cause instanceof BlockError) || cause.errno !== 'ESPIPE') throw cause;
+    const info = { path: filename, operation: 'truncate', errno: 'EINVAL', cause };
+    throw new BlockError('invalid-argument', `Could not resize file: ${wordsOfErrno('EINVAL')}`, info);
   }
 }
 

@@ -30,7 +30,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
     opened = await openOrReadOnly(open, node.readOnly, request.autoReadOnly);
   } catch (error) {
     const kind = isUnusableKind(error, node.readOnly);
-    throw kind ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
+    throw kind ? wrongKind(driver, options.filename, error) : cannotOpen(options.filename, error);
   }
   const { file, readOnly } = opened;
   try {
@@ -86,11 +86,12 @@ function checkKind(driver: FileDriver, { kind, path }: HostFile): void {
   if (driver === 'file' ? kind !== 'file' : kind !== 'block' && kind !== 'character') throw wrongKind(driver, path);
 }
 
-function wrongKind(driver: FileDriver, path: string): BlockError {
+function wrongKind(driver: FileDriver, path: string, cause?: unknown): BlockError {
   const wanted = driver === 'file' ? 'a regular file' : 'either a character or block device';
   return new BlockError('invalid-argument', `'${driver}' driver requires '${path}' to be ${wanted}`, {
     path,
     operation: 'open',
+    cause,
   });
 }
 
