@@ -16,6 +16,7 @@ import type { BlockExportInfo, BlockExportOptions } from '../schema/generated/ty
 import { detach } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import type { Drives } from './drives.js';
+import { keepSize } from './serve.js';
 
 const EXPORT_ID = /^[A-Za-z][\w.-]*$/;
 
@@ -170,12 +171,6 @@ export class Exports {
       this.#onDeleted(one.id);
     }
   }
-}
-
-/** Nobody changes the size of the device's node from now on. Throws `permission`. */
-function keepSize(device: Device): void {
-  const root = rootOf(device);
-  BlockNode.changePermissions(root, root.perm, root.shared & ~Perm.RESIZE);
 }
 
 function contextsOf(options: BlockExportOptions): Pick<ExportOptions, 'bitmaps' | 'allocationDepth'> {

@@ -1,6 +1,8 @@
 // Serves one device over NBD: one server, one export, one address.
 
-import type { Device } from '../block/device.js';
+import { type Device, rootOf } from '../block/device.js';
+import { BlockNode } from '../block/node/node.js';
+import { Perm } from '../block/types.js';
 import type { ExportOptions } from '../exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../exports/nbd/server.js';
 import type { Host } from '../host/host.js';
@@ -24,8 +26,15 @@ export interface Served {
   name: string;
 }
 
-/** Starts a server with one export. Rejects with `invalid-argument`, `busy` (address, bitmap), `permission`, `read-only`, `not-found` (bitmap). */
+/** Nobody changes the size of the device's node from now on. Throws `permission`. */
+export function keepSize(device: Device): void {
+  const root = rootOf(device);
+  BlockNode.changePermissions(root, root.perm, root.shared & ~Perm.RESIZE);
+}
+
+/** Starts a server with one export; nobody else changes the size that its clients are told. Rejects with `invalid-argument`, `busy` (address, bitmap), `permission`, `read-only`, `not-found` (bitmap). */
 export async function serveDevice(host: Host, device: Device, request: ServeRequest): Promise<Served> {
+  keepSize(device);
   const server = new NbdServer(host, request.server);
   try {
     const { name } = server.addExport(device, request.export);

@@ -1,7 +1,6 @@
 // Serves one image as one export at one address, until the last client has disconnected or a signal comes.
 
 import { Device } from '../../block/device.js';
-import { PERM_ALL, Perm } from '../../block/types.js';
 import { peerText } from '../../host/net-address.js';
 import { detach } from '../../util/best-effort.js';
 import { type Served, type ServeRequest, serveDevice } from '../../workspace/serve.js';
@@ -78,10 +77,7 @@ async function begin(session: Session, plan: ServePlan, request: ServeRequest, e
     const node = await openServedImage(session, plan);
     return serveMonitored(node, !plan.readOnly, monitor, request, () => end.now());
   }
-  // Nobody changes the size that clients were told, and to what they write, nobody else writes.
-  const shared = PERM_ALL & ~(plan.readOnly ? Perm.RESIZE : Perm.RESIZE | Perm.WRITE);
-  const node = await openServedImage(session, plan);
-  const device = new Device(node, { name: 'nbd', writable: !plan.readOnly, shared });
+  const device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
   let served: Served;
   try {
     served = await serveDevice(session.host, device, request);

@@ -97,9 +97,14 @@ function sourceCache(options: ParsedOptions): CacheMode | null {
   try {
     return cacheMode(options, 'source-cache', 'source cache', 'writeback');
   } catch (error) {
-    reportFailure(error);
+    openFailed(error);
     return null;
   }
+}
+
+function openFailed(error: unknown): number {
+  reportFailure(error);
+  return EXIT_OPEN_FAILED;
 }
 
 async function compare(
@@ -135,11 +140,8 @@ async function compare(
     finish(result, view!, how);
     return result.identical ? 0 : EXIT_DIFFERENT;
   } catch (error) {
-    // Of these, only what is looked at when an image is opened.
-    if (error instanceof UsageError) {
-      reportFailure(error);
-      return EXIT_OPEN_FAILED;
-    }
+    // `openImage` has refused what was typed for an image: with qemu-img's exit code, no image was opened.
+    if (error instanceof UsageError) return openFailed(error);
     const failure = toBlockError(error);
     const cancelled = failure.code === 'cancelled';
     (view as ProgressView | null)?.end({ event: cancelled ? 'cancelled' : 'failed', error: failure.message });
@@ -147,10 +149,7 @@ async function compare(
       reportError('Cancelled. The images were only read.');
       return interrupt.cancelledCode;
     }
-    if (view === null) {
-      reportFailure(error);
-      return EXIT_OPEN_FAILED;
-    }
+    if (view === null) return openFailed(error);
     const where = failure.guestOffset === undefined ? '' : ` offset ${failure.guestOffset} of ${failed}`;
     reportError(`Error while reading${where}: ${reasonWithFile(failure)}`);
     return EXIT_READ_FAILED;

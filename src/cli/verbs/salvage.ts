@@ -259,7 +259,7 @@ function failed(
   error: unknown,
   interrupt: Interrupt,
 ): number {
-  // What was typed is wrong, and nothing was opened.
+  // `openImage` has refused what was typed: nothing was opened, and nothing is shown yet.
   if (error instanceof UsageError) throw error;
   const failure = toBlockError(error);
   const interrupted = interrupt.signal.aborted && failure.code === 'cancelled';

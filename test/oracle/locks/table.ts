@@ -9,6 +9,13 @@ const SERVER = '--nbd-server addr.type=unix,addr.path=FOLDER/s';
 const COMING_SERVER = '--nbd-server addr.type=unix,addr.path=FOLDER/t';
 /** Ours lets nobody else write to a raw image that it serves so. */
 const SERVED_RAW = ['nbd -t -f raw -k FOLDER/s a.raw', 'nbd -t -e 2 -f raw -k FOLDER/s a.raw'];
+/** Others that write to a raw image, and let others write. */
+const WRITING_TO_RAW = [
+  'io -f raw a.raw',
+  'io --image-opts driver=raw,file.driver=file,file.filename=a.raw,file.locking=on',
+  'io --image-opts driver=raw,size=65536,file.driver=file,file.filename=a.raw',
+];
+const EXPORTED_RAW = `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r,writable=on`;
 const NBD_TO_RAW = 'nbd -t -f raw -k FOLDER/t a.raw';
 const EMPTIES_RAW = 'create -f raw a.raw 1M';
 /** It is refused by whoever serves the image, by one lock or by another. */
@@ -31,11 +38,9 @@ export const HOLDERS: readonly string[] = [
   'io --image-opts driver=qcow2,file.driver=file,file.filename=a.qcow2,file.locking=off',
   'io -r --image-opts driver=qcow2,force-share=on,read-only=on,file.driver=file,file.filename=a.qcow2',
   // raw images: all of the file, and a part
-  'io -f raw a.raw',
+  ...WRITING_TO_RAW,
   'io -r -f raw a.raw',
   'io -U -r -f raw a.raw',
-  'io --image-opts driver=raw,file.driver=file,file.filename=a.raw,file.locking=on',
-  'io --image-opts driver=raw,size=65536,file.driver=file,file.filename=a.raw',
   // chains
   'io -f qcow2 b.qcow2',
   'io -r -f qcow2 b.qcow2',
@@ -50,7 +55,7 @@ export const HOLDERS: readonly string[] = [
   `daemon ${QCOW2} ${SERVER} --export type=nbd,id=e,node-name=q,writable=on`,
   `daemon ${READ_ONLY} ${SERVER} --export type=nbd,id=e,node-name=q`,
   `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r`,
-  `daemon ${RAW} ${SERVER} --export type=nbd,id=e,node-name=r,writable=on`,
+  EXPORTED_RAW,
   // one image and one server
   'nbd -t -f qcow2 -k FOLDER/s a.qcow2',
   'nbd -t -r -f qcow2 -k FOLDER/s a.qcow2',
@@ -126,7 +131,8 @@ export const COMERS: readonly string[] = [
  * to it (docs/qemu-img.md).
  */
 export function mayRefuse(holder: string, isOurHolder: boolean, comer: string, isOurComer: boolean): boolean {
-  if (isOurComer && (comer === NBD_TO_RAW || comer === EMPTIES_RAW)) return true;
+  const writes = [...WRITING_TO_RAW, EXPORTED_RAW, ...SERVED_RAW].includes(holder);
+  if (isOurComer && writes && (comer === NBD_TO_RAW || comer === EMPTIES_RAW)) return true;
   const locked = [...WRITERS_TO_RAW, NBD_TO_RAW, EMPTIES_RAW, RESIZES_RAW];
   return isOurHolder && SERVED_RAW.includes(holder) && locked.includes(comer);
 }
