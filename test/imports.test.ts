@@ -122,7 +122,7 @@ describe('imports', () => {
     expect(circles(files, others)).to.deep.equal([]);
     const loads = /^import \{[^}]*\} from '\.\/image\.js'/m;
     const loading = files.filter((file) => loads.test(readFileSync(join(SRC, file), 'utf8')));
-    expect(loading).to.deep.equal([`${folder}driver.ts`]);
+    expect(loading).to.deep.equal([`${folder}image-node.ts`]);
   });
 
   it('go in no circle anywhere else', () => {

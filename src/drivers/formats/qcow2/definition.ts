@@ -21,7 +21,7 @@ import { createQcow2 } from './create.js';
 import { QCOW2_AMEND_OPTIONS, QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
 import { completeEncryption, type ImageEncryption, openEncryption } from './crypt.js';
-import { DATA_FILE, Qcow2Node } from './driver.js';
+import { Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
 import { QCOW2_FINDING_WORDS } from './finding-words.js';
 import {
@@ -35,6 +35,7 @@ import {
   parseHeader,
   parseHeaderArea,
 } from './header.js';
+import { DATA_FILE } from './image-node.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
 import { measureQcow2 } from './measure.js';
 import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
