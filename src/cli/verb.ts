@@ -25,6 +25,8 @@ export interface Verb {
   lastIsOperand?: true;
   /** What its operands are, or its first one, for completion and for what may have been meant. Default: files. */
   operands?: 'folders' | readonly string[];
+  /** What its operands behind the first one are, for completion; empty: a size, or a name that no shell knows. Default: as the first one. */
+  laterOperands?: readonly string[];
   /** It opens no image: `--untrusted` would mean nothing. */
   opensNoImage?: true;
   /** Resolves with the exit code. */
@@ -45,7 +47,6 @@ export const NAMES_OF_FILES: ReadonlySet<string> = new Set([
   'FILE',
   'MONITOR',
   'PATH',
-  'SOURCE',
   'SOURCE_FILE',
   'TARGET',
 ]);

@@ -17,6 +17,7 @@ export function bashCompletion(completed: CompletedProgram): string {
       '# Completes the argument of the option that stands before it. Fails where none does, or it takes none.',
       [...argumentCases(verbs), '    *) return 1 ;;'],
     ),
+    LATER.replace('CASES', () => verbs.flatMap(laterCase).join('\n')),
     mainFunction(completed, verbs),
     'complete -F _PROGRAM PROGRAM',
   ].join('\n\n');
@@ -60,6 +61,9 @@ ${beginning}
     _PROGRAM_words "$(_PROGRAM_options "$verb")"
     return
   fi
+  if _PROGRAM_later "$verb" ${first}; then
+    return
+  fi
   case $verb in
 ${[...verbs.flatMap(operandCase), '    *) _PROGRAM_files -f ;;'].join('\n')}
   esac
@@ -91,6 +95,10 @@ function optionsCase({ name, options }: CompletedVerb): string {
 function operandCase({ name, operands }: CompletedVerb): string[] {
   if (operands === 'files') return [];
   return [`    ${name}) ${operands === 'folders' ? '_PROGRAM_files -d' : `_PROGRAM_words ${quoted(operands)}`} ;;`];
+}
+
+function laterCase({ name, later }: CompletedVerb): string[] {
+  return later === undefined ? [] : [`    ${name}) _PROGRAM_words ${quoted(later)} ;;`];
 }
 
 /** A case for each option with an argument, `VERB:OPTION`; those with the same answer are one. */
@@ -144,6 +152,29 @@ const ANSWERS = `_PROGRAM_words() {
 _PROGRAM_files() {
   compopt -o filenames 2>/dev/null
   mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
+}`;
+
+/** Completes the operands behind the first one, where they are something else. */
+const LATER = `# Fails where no operand of the verb $1 stands before the word that is typed, or all of its operands are the same. The first word that may be one is $2.
+_PROGRAM_later() {
+  local index word found=
+  for ((index = $2; index < at; index++)); do
+    word=\${COMP_WORDS[index]}
+    if [[ $word == = ]]; then
+      ((index++))
+    elif [[ $word != -?* ]]; then
+      found=1
+    elif [[ \${COMP_WORDS[index + 1]} != = ]] && (_PROGRAM_argument "$1:$word"); then
+      ((index++))
+    fi
+  done
+  if [[ -z $found ]]; then
+    return 1
+  fi
+  case $1 in
+CASES
+    *) return 1 ;;
+  esac
 }`;
 
 /** What completes a list `name=value,...`. */

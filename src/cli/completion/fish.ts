@@ -1,7 +1,7 @@
 // Completion for fish: a line for each verb, and for each option of a verb.
 
 import { eachList } from './lists.js';
-import { type CompletedOption, type CompletedProgram, type CompletedVerb, madeBy } from './words.js';
+import { type CompletedOption, type CompletedProgram, type CompletedVerb, madeBy, namesWithArgument } from './words.js';
 
 /** Functions that complete the list of `-o`: the options are those of the format that is named, and what stands before the last item stays. */
 function listFunctions(program: string): string {
@@ -60,6 +60,23 @@ function __PROGRAM_list
         echo $head$name
     end
 end
+
+# Whether an operand of the verb $argv[1] stands before the word that is typed; behind it the options that take an argument.
+function __PROGRAM_later
+    set -l words (commandline -opc)
+    test "$words[2]" = $argv[1]; or return 1
+    set -l skips 0
+    for word in $words[3..]
+        if test $skips = 1
+            set skips 0
+        else if contains -- $word $argv[2..]
+            set skips 1
+        else if not string match -q -- '-*' $word
+            return 0
+        end
+    end
+    return 1
+end
 `;
 
 export function fishCompletion({ name: program, alone, verbs, general }: CompletedProgram): string {
@@ -82,9 +99,19 @@ export function fishCompletion({ name: program, alone, verbs, general }: Complet
   return `${lines.join('\n')}\n`;
 }
 
-function verbLines(program: string, condition: string, { options, operands }: CompletedVerb): string[] {
+function verbLines(program: string, condition: string, verb: CompletedVerb): string[] {
+  const { name, options, operands, later } = verb;
   const start = `complete -c ${program} ${condition}`;
   const lines = options.map((option) => `${start}${optionWords(program, option)}`);
+  if (later !== undefined) {
+    const isLater = ['__PROGRAM_later'.replace('PROGRAM', program), name, ...namesWithArgument(verb)].join(' ');
+    const words = later.length === 0 ? '' : ` -a ${quoted(later.join(' '))}`;
+    lines.push(`complete -c ${program} -n ${quoted(isLater)} -f${words}`);
+    if (typeof operands === 'object') {
+      const isFirst = `test (commandline -opc)[2] = ${name} 2>/dev/null; and not ${isLater}`;
+      return [...lines, `complete -c ${program} -n ${quoted(isFirst)} -f -a ${quoted(operands.join(' '))}`];
+    }
+  }
   if (operands === 'folders') return [...lines, `${start}-f -a '(__fish_complete_directories)'`];
   return operands === 'files' ? lines : [...lines, `${start}-f -a ${quoted(operands.join(' '))}`];
 }

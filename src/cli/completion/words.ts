@@ -30,6 +30,8 @@ export interface CompletedVerb {
   summary: string;
   options: readonly CompletedOption[];
   operands: readonly string[] | 'files' | 'folders';
+  /** What those behind the first one are; undefined: the same. */
+  later?: readonly string[];
 }
 
 export interface CompletedProgram {
@@ -80,11 +82,12 @@ export async function completedProgram(
       summary,
       options: options.map((option) => completed(option, formats, listOf(verb, option))),
       operands: verb.operands ?? 'files',
+      later: verb.laterOperands,
     };
   };
   if (name === PROGRAM) {
     const verbs = await Promise.all(Object.entries(listed).map(completedVerb));
-    const help = { name: HELP, summary: 'explain a command', options: [], operands: Object.keys(listed) };
+    const help = { name: HELP, summary: 'explain a command', options: [], operands: Object.keys(listed), later: [] };
     const as = { name: AS.slice(0, -1), help: 'Take the command line of that tool', values: SHIMS };
     return { name, verbs: [...verbs, help], general: [as, ...OF_ALL] };
   }
@@ -102,6 +105,11 @@ function listOf(verb: Verb, { key }: OptionSpec): OptionList | undefined {
     (name) => verb.options.find((one) => one.key === name) ?? [],
   );
   return { kind: verb.name === 'amend' ? 'amend' : 'create', format: format === undefined ? [] : namesOf(format) };
+}
+
+/** The options that take an argument as the next word. */
+export function namesWithArgument({ options }: CompletedVerb): string[] {
+  return options.flatMap(({ names, argument }) => (argument === undefined ? [] : names));
 }
 
 function namesOf({ short, long }: OptionSpec): string[] {

@@ -42,8 +42,10 @@ ${cases.join('\n')}
   esac`;
 }
 
-function argumentsOf(program: string, { options, operands }: CompletedVerb, margin: string): string {
-  const lines = [...options.flatMap((option) => specsOf(program, option)), operandSpec(operands)].map(quoted);
+function argumentsOf(program: string, { options, operands, later }: CompletedVerb, margin: string): string {
+  const ofOperands =
+    later === undefined ? [operandSpec('*', operands)] : [operandSpec('1', operands), operandSpec('*', later)];
+  const lines = [...options.flatMap((option) => specsOf(program, option)), ...ofOperands].map(quoted);
   return `_arguments -s -S ${lines.join(` \\\n${margin}`)}`;
 }
 
@@ -95,9 +97,11 @@ CASES
 }
 `;
 
-function operandSpec(operands: CompletedVerb['operands']): string {
-  if (operands === 'files') return '*:file:_files';
-  return operands === 'folders' ? '*:folder:_files -/' : `*:word:(${operands.join(' ')})`;
+/** `which`: `1`, the first one, or `*`, all others. */
+function operandSpec(which: '1' | '*', operands: CompletedVerb['operands']): string {
+  if (operands === 'files') return `${which}:file:_files`;
+  if (operands === 'folders') return `${which}:folder:_files -/`;
+  return `${which}:word:${operands.length === 0 ? ' ' : `(${operands.join(' ')})`}`;
 }
 
 /** Brackets and colons have a meaning there. */

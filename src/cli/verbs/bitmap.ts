@@ -18,6 +18,7 @@ type Action = (typeof ACTIONS)[number];
 
 export const verb: Verb = {
   name: 'bitmap',
+  laterOperands: [],
   synopsis:
     '(--add | --remove | --clear | --enable | --disable | --merge SOURCE)... [-b SOURCE_FILE [-F SOURCE_FMT]] [-g GRANULARITY] ' +
     '[--image-opts | -f FMT] FILENAME BITMAP',

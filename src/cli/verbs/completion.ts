@@ -7,7 +7,7 @@ import { type CompletedTables, completedProgram } from '../completion/words.js';
 import { zshCompletion } from '../completion/zsh.js';
 import { formatNames } from '../format-names.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { PROGRAM, QEMU_IMG, write } from '../output.js';
+import { PROGRAM, QEMU_IMG, SHIMS, write } from '../output.js';
 import type { Verb } from '../verb.js';
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion } as const;
@@ -21,6 +21,7 @@ const VERB: Omit<Verb, 'run'> = {
   name: 'completion',
   opensNoImage: true,
   operands: Object.keys(SHELLS),
+  laterOperands: SHIMS,
   synopsis: 'bash|zsh|fish [PROGRAM]',
   description:
     'Prints a script with which a shell completes verbs, options, what their arguments may be (formats, cache modes, ...), the options of a format behind -o, and names of files.\n\nPROGRAM is a name of a tool of QEMU (qemu-img, qemu-io, qemu-nbd) that a script of "diskwright shims" has; its own command line is completed then. Default: diskwright.',

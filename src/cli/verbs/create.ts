@@ -29,6 +29,7 @@ import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
   name: 'create',
+  laterOperands: [],
   synopsis: '[-f FMT] [-b BACKING_FILE -F BACKING_FMT] [-u] [-o OPTIONS] [-q] FILENAME [SIZE]',
   description:
     'Creates a new image. An existing file is replaced.\n\n' +

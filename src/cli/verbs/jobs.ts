@@ -24,6 +24,7 @@ export const verb: Verb = {
   name: 'jobs',
   opensNoImage: true,
   operands: JOB_VERBS,
+  laterOperands: [],
   synopsis: '-m MONITOR [--follow] [--json] [VERB ID [SPEED] | execute COMMAND [JSON]]',
   description:
     'Lists the jobs of a process that has a QMP monitor: diskwright daemon, diskwright nbd --monitor, qemu-storage-daemon, or a virtual machine ' +

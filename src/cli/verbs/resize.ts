@@ -16,6 +16,7 @@ const MODES: readonly PreallocMode[] = ['off', 'metadata', 'falloc', 'full'];
 
 export const verb: Verb = {
   name: 'resize',
+  laterOperands: [],
   synopsis: '[-f FMT] [--shrink] [--preallocation=MODE] [-q] FILENAME [+|-]SIZE',
   description:
     'Changes the size of an image: to SIZE, or with + or - by SIZE. What is new reads as zeroes.\n\n' +
