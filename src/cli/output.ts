@@ -272,11 +272,13 @@ export function messageOf(error: BlockError): string {
 export function withPrintableNames(text: string, error: BlockError): string {
   let link: unknown = error;
   const further: string[] = [];
+  // The file of the innermost error that has the name of a node: there it comes from, and the others have its words.
+  let file: string | undefined;
   for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
     if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));
     if (link.code === 'locked' && link.operation === 'lock') further.push(holdersLine(link));
     if (programName === PROGRAM) {
-      if (link.path) text = withoutNodeName(text, printable(link.path));
+      if (link.path && NODE_NAME.test(link.message)) file = printable(link.path);
       if (link.hint !== undefined) further.push(`\n${printable(link.hint)}`);
       if (link.code === 'not-found' && link.path === STANDARD) further.push(`\n${ONLY_CONVERT}`);
       const line = streamLine(link);
@@ -284,6 +286,7 @@ export function withPrintableNames(text: string, error: BlockError): string {
     }
     link = link.cause;
   }
+  if (file !== undefined) text = withoutNodeName(text, file);
   // The reason of a cause has the line already where it was made printable before.
   for (const line of further) if (!text.includes(line)) text += line;
   return text;
@@ -298,10 +301,14 @@ function streamLine({ path = '', errno, code }: BlockError): string | undefined 
   return "It is a pipe: 'diskwright convert - TARGET < PIPE' reads from one, 'diskwright convert SOURCE - > PIPE' writes to one.";
 }
 
-/** A name that a node was given by itself says nothing to who typed the name of a file: where it is the only one, the file stands in its place. */
+/** The name of a node that was given none. */
+const NODE_NAME = /#block\d+/;
+
+/** A name that a node was given by itself says nothing to who typed the name of a file: where it is the only one, `file` stands in its place. */
 function withoutNodeName(text: string, file: string): string {
-  const found = new Set(text.match(/#block\d+/g));
-  return found.size === 1 ? text.replace(/#block\d+/g, () => file) : text;
+  const found = new Set(text.match(new RegExp(NODE_NAME, 'g')));
+  const [name] = found;
+  return found.size === 1 ? text.replaceAll(name, () => file) : text;
 }
 
 /** The processes that hold the lock of a conflict, as a further line of its message; empty where the system does not tell. */
