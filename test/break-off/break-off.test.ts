@@ -11,8 +11,9 @@ import { type Bitmap, type Image, type ImageName, openRealHost, Workspace } from
 import { cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { DAY, repeats, SOAK, seedOf, timeLimit } from '../support/sample.js';
+import { OTHER_SECRET, SECRET } from './images.js';
 import { brokenAt, makeLibrary } from './library.js';
-import { OPERATIONS, type Operation, SECRETS } from './operations.js';
+import { OPERATIONS, type Operation } from './operations.js';
 
 const KINDS = ['eio', 'enospc', 'short', 'kill', 'int', 'term'] as const;
 type Kind = (typeof KINDS)[number];
@@ -62,7 +63,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     library = makeLibrary(root);
     bundle = await cliBundle();
     workspace = new Workspace(await openRealHost());
-    for (const secret of SECRETS) await workspace.addObject(secret);
+    for (const secret of [SECRET, OTHER_SECRET]) await workspace.addObject(secret);
   });
   after(async () => {
     await workspace?.close();
