@@ -39,6 +39,7 @@ const NO_ENGINE = [
   'test/drivers/file-resize-fails.test.ts',
   'test/exports/nbd/budget-fairness.test.ts',
   'test/exports/nbd/outbox.test.ts',
+  'test/host/binding.test.ts',
   'test/host/engine-choice.test.ts',
   'test/host/sim-net.test.ts',
   'test/host/throttle.test.ts',
