@@ -6,6 +6,7 @@ import { HIGH_WORD } from '../../../util/bytes.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
 import { dataIn, zeroesIn } from './l2-extended.js';
 import { hasReservedPointerBits } from './pointer-codec.js';
+import type { Claims } from './salvage-claims.js';
 import { EXTENDED_L2_ENTRY_BYTES, L2_ENTRY_BYTES, SECTOR } from './types.js';
 
 /** What entries are judged by. */
@@ -177,4 +178,23 @@ export function judgePointer(high: number, low: number, clusterSize: number, fil
   if (host % clusterSize !== 0) return { host, reason: 'bad-table-entry', isOdd };
   if (host >= fileBytes && host !== 0) return { host, reason: 'table-beyond-end', isOdd };
   return { host, reason: null, isOdd };
+}
+
+/** It points to a cluster that is stored as it is. */
+export function isPlain({ kind, data, bytes }: Verdict): boolean {
+  return kind === 'data' || (kind === 'mixed' && data !== 0 && bytes > 0);
+}
+
+/** What an entry points to is metadata for certain. */
+export function isInMetadata(verdict: Verdict, rules: EntryRules, claims: Claims): boolean {
+  if (rules.isExternal) return false;
+  const { host, bytes } = verdict;
+  const clusterSize = 2 ** rules.clusterBits;
+  const first = Math.floor(host / clusterSize);
+  if (isPlain(verdict)) return claims.isMetadata(first);
+  if (verdict.kind !== 'compressed') return false;
+  for (let cluster = first; cluster * clusterSize < host + bytes; cluster++) {
+    if (claims.isMetadata(cluster)) return true;
+  }
+  return false;
 }

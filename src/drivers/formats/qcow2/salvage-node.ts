@@ -17,9 +17,9 @@ import { decryptPieces } from '../luks/pieces.js';
 import type { ImageEncryption } from './crypt.js';
 import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Claims } from './salvage-claims.js';
-import { type EntryRules, Verdict } from './salvage-entries.js';
+import { type EntryRules, isInMetadata, Verdict } from './salvage-entries.js';
 import { readWhatCan, refuseToGoOn } from './salvage-read.js';
-import { isInMetadata, LOST_TABLE, NO_TABLE } from './salvage-survey.js';
+import { LOST_TABLE, NO_TABLE } from './salvage-survey.js';
 import type { SalvagedTable, TableReader } from './salvage-tables.js';
 import { type Geometry, SECTOR } from './types.js';
 

@@ -7,50 +7,30 @@
 //
 // Nothing is kept of single entries: reads judge them again, by the same rules.
 
-import type { Child } from '../../../block/child.js';
-import type { SalvageHints, SalvageLog, SalvageReason } from '../../../block/salvage.js';
+import type { SalvageHints, SalvageReason } from '../../../block/salvage.js';
 import { viewOf } from '../../../util/bytes.js';
-import { isCopied } from './l2-codec.js';
-import { type Claims, ClusterSet } from './salvage-claims.js';
-import { type EntryRules, entryBytes, judgePointer, Verdict } from './salvage-entries.js';
-import { type LosePart, readWhatCan, refuseToGoOn } from './salvage-read.js';
-import type { SalvagedRefcounts } from './salvage-refcounts.js';
-import type { SalvagedTable, TableReader } from './salvage-tables.js';
-import { type Geometry, SECTOR } from './types.js';
+import { ClusterSet } from './salvage-claims.js';
+import { isInMetadata, isPlain, judgePointer, Verdict } from './salvage-entries.js';
+import { MAX_ORPHANS, orphansAmong, stretches } from './salvage-orphans.js';
+import { type LosePart, readWhatCan } from './salvage-read.js';
+import { type SurveyedImage, SurveyNotes } from './salvage-surveyed.js';
+import type { SalvagedTable } from './salvage-tables.js';
+import { SECTOR } from './types.js';
 
 /** In place of the offset of an L2 table. */
 export const NO_TABLE = 0;
 export const LOST_TABLE = -1;
 
-const MAX_ORPHANS = 1 << 16;
 /** One of so many clusters in use is counted wrongly at most, where the others are believed. */
 const FEW = 4;
 /** A table that so many L1 entries point to is read for them; further ones are lost. */
 const MAX_USERS = 2;
 
-/** What is surveyed. */
-export interface SurveyedImage {
-  file: Child;
-  /** Bytes of the file. */
-  end: number;
-  geometry: Geometry;
-  rules: EntryRules;
-  /** Bytes of the disk. */
-  size: number;
-  claims: Claims;
-  refcounts: SalvagedRefcounts;
-  /** The refcounts may be out of date. */
-  isDirty: boolean;
-  tables: TableReader;
-  log: SalvageLog;
-  /** Everything that takes clusters is known but data: what is counted and not known is lost. */
-  countsAll: boolean;
-}
-
 export class Survey {
   /** By L1 index: the offset of the L2 table, `NO_TABLE` or `LOST_TABLE`. */
   readonly l1: Float64Array;
   readonly #image: SurveyedImage;
+  readonly #notes: SurveyNotes;
   readonly #verdict = new Verdict();
   /** L1 indexes whose tables have no entry that points anywhere. */
   readonly #emptyTables: number[] = [];
@@ -66,6 +46,7 @@ export class Survey {
 
   constructor(image: SurveyedImage) {
     this.#image = image;
+    this.#notes = new SurveyNotes(image);
     this.l1 = new Float64Array(Math.ceil(image.size / image.geometry.l2Span));
   }
 
@@ -106,7 +87,7 @@ export class Survey {
       );
       if (pointer.reason !== null) this.#loseSpan(index, pointer.reason, pointer.host);
       else if (pointer.host === 0) {
-        if (pointer.isOdd) this.#doubtSpan(index, 'reserved-bits', -1);
+        if (pointer.isOdd) this.#notes.doubtSpan(index, 'reserved-bits', -1);
       } else if (claims.metadata.has(pointer.host / clusterSize)) this.#loseSpan(index, 'table-overlap', pointer.host);
       else await this.#takeTable(index, pointer.host, pointer.isOdd);
     }
@@ -127,7 +108,7 @@ export class Survey {
     if (shape === 'empty') this.#emptyTables.push(index);
     else claims.tables.add(host / geometry.clusterSize);
     if (!this.#seen.add(host / geometry.clusterSize)) this.#users.set(host, 1);
-    if (isOdd) this.#doubtSpan(index, 'reserved-bits', host);
+    if (isOdd) this.#notes.doubtSpan(index, 'reserved-bits', host);
   }
 
   #reportSharedTables(): void {
@@ -138,7 +119,7 @@ export class Survey {
       const users = this.#users.get(host);
       if (users === undefined) continue;
       this.#users.set(host, users + 1);
-      if (users < MAX_USERS) this.#doubtSpan(index, 'shared-table', host);
+      if (users < MAX_USERS) this.#notes.doubtSpan(index, 'shared-table', host);
       else this.#loseSpan(index, 'shared-table', host);
     }
   }
@@ -205,7 +186,7 @@ export class Survey {
     const slots = this.#slotsOf(index);
     for (let slot = 0; slot < slots; slot++) {
       const missing = table.missing(slot);
-      if (missing !== null) this.#lose(index, slot, 0, missing, table.sectorOf(slot));
+      if (missing !== null) this.#notes.lose(index, slot, 0, missing, table.sectorOf(slot));
       else {
         verdict.judge(table.view, slot, rules);
         this.#takeEntry(index, slot);
@@ -220,12 +201,12 @@ export class Survey {
     const { clusterSize } = geometry;
     const verdict = this.#verdict;
     const { kind, host, bytes } = verdict;
-    if (verdict.isOdd) this.#doubt(index, slot, 'reserved-bits', host);
+    if (verdict.isOdd) this.#notes.doubt(index, slot, 'reserved-bits', host);
     const isKept = kind === 'zero' || (kind === 'mixed' && verdict.data === 0);
     if (isKept && host > 0 && !rules.isExternal) claims.kept.add(host / clusterSize);
     if (kind === 'empty' || isKept) return;
     if (kind === 'none') {
-      this.#lose(index, slot, 0, verdict.reason, host);
+      this.#notes.lose(index, slot, 0, verdict.reason, host);
       return;
     }
     if (kind === 'mixed') this.#loseWrongParts(index, slot);
@@ -252,7 +233,7 @@ export class Survey {
     const { subclusters, subclusterSize } = this.#image.geometry;
     for (let n = 0; n < subclusters; n++) {
       if (this.#verdict.part(n) !== 'none') continue;
-      this.#lose(index, slot, n * subclusterSize, 'bad-entry', this.#verdict.host, subclusterSize);
+      this.#notes.lose(index, slot, n * subclusterSize, 'bad-entry', this.#verdict.host, subclusterSize);
     }
   }
 
@@ -261,13 +242,13 @@ export class Survey {
     const { clusterSize, subclusters, subclusterSize } = this.#image.geometry;
     const verdict = this.#verdict;
     if (verdict.kind !== 'mixed') {
-      this.#lose(index, slot, from, reason, verdict.host + from);
+      this.#notes.lose(index, slot, from, reason, verdict.host + from);
       return;
     }
     for (let n = 0; n < subclusters; n++) {
       const begin = Math.max(from, n * subclusterSize);
       const length = Math.min(clusterSize, (n + 1) * subclusterSize) - begin;
-      if (verdict.part(n) === 'data') this.#lose(index, slot, begin, reason, verdict.host + begin, length);
+      if (verdict.part(n) === 'data') this.#notes.lose(index, slot, begin, reason, verdict.host + begin, length);
     }
   }
 
@@ -287,7 +268,7 @@ export class Survey {
       // Where there are snapshots, a refcount may be theirs.
       const counts = isShared && this.#counted.areRight && countsAll && !claims.compressed.has(cluster);
       const refcount = counts ? await refcounts.get(cluster) : null;
-      if (refcount === null || refcount < 2) this.#doubt(index, slot, 'shared', host);
+      if (refcount === null || refcount < 2) this.#notes.doubt(index, slot, 'shared', host);
     }
   }
 
@@ -298,11 +279,11 @@ export class Survey {
   async findOrphans(progress: (done: number) => void): Promise<void> {
     const { log, countsAll, geometry } = this.#image;
     const counted = this.#counted;
-    const tables = await this.#orphansAmong(counted.areRight, progress);
+    const tables = await orphansAmong(this.#image, counted.areRight, progress);
     if (counted.areRight && countsAll) log.unreferencedClusters = counted.unreferenced - tables;
     if (log.orphans.length === 0) return;
     for (let index = 0; index < this.l1.length; index++) {
-      if (this.l1[index] === NO_TABLE) this.#doubtSpan(index, 'table-missing', -1);
+      if (this.l1[index] === NO_TABLE) this.#notes.doubtSpan(index, 'table-missing', -1);
     }
     if (tables > MAX_ORPHANS) {
       log.notes.push(
@@ -315,7 +296,7 @@ export class Survey {
     const { claims, countsAll, isDirty, log, refcounts } = this.#image;
     if (isDirty) return { areRight: false, unreferenced: 0 };
     let [used, wrong, unreferenced] = [0, 0, 0];
-    for await (const [from, to] of this.#stretches()) {
+    for await (const [from, to] of stretches(this.#image)) {
       for (let cluster = from; cluster < to; ) {
         const end = Math.min(to, refcounts.blockEnd(cluster));
         const block = await refcounts.blockOf(cluster);
@@ -345,74 +326,8 @@ export class Survey {
       if (!isPlain(this.#verdict) || isInMetadata(this.#verdict, rules, claims)) continue;
       const { host } = this.#verdict;
       if (!rules.isExternal && (await refcounts.get(host / geometry.clusterSize)) === 0) {
-        this.#doubt(index, slot, 'uncounted', host);
+        this.#notes.doubt(index, slot, 'uncounted', host);
       }
-    }
-  }
-
-  /** The number of tables that are found. */
-  async #orphansAmong(refcountsAreRight: boolean, progress: (done: number) => void): Promise<number> {
-    const { claims, geometry, log, refcounts, rules, file } = this.#image;
-    const { clusterSize } = geometry;
-    let count = 0;
-    for await (const [from, to] of this.#stretches()) {
-      for (let cluster = from; cluster < to; cluster++) {
-        if (claims.isUsed(cluster)) continue;
-        if (refcountsAreRight) {
-          const block = await refcounts.blockOf(cluster);
-          if (block === null || refcounts.countIn(block, cluster) === 0) continue;
-        }
-        const host = cluster * clusterSize;
-        const bytes = new Uint8Array(clusterSize);
-        let isRead = true;
-        await readWhatCan(file, host, bytes, () => {
-          isRead = false;
-        });
-        if (!isRead || !this.#isOrphan(viewOf(bytes))) continue;
-        claims.tables.add(cluster);
-        if (count++ < MAX_ORPHANS) log.orphans.push({ hostOffset: host, bytes: geometry.l2Span });
-      }
-      progress(Math.min(to * clusterSize, rules.fileBytes));
-    }
-    return count;
-  }
-
-  /** It has the shape of a table without a fault, and most of what it points to is nobody else's. */
-  #isOrphan(table: DataView): boolean {
-    const { claims, geometry, rules } = this.#image;
-    const verdict = this.#verdict;
-    let [own, others, flagged] = [0, 0, false];
-    for (let slot = 0; slot < geometry.l2Entries; slot++) {
-      verdict.judge(table, slot, rules);
-      if (verdict.isOdd || verdict.isWrong) return false;
-      if (!isPlain(verdict) && verdict.kind !== 'compressed') continue;
-      // A refcount table has the shape of a table, too, but none of the flags.
-      if (verdict.kind === 'compressed' || isCopied(table.getUint32(slot * entryBytes(rules)))) flagged = true;
-      if (!rules.isExternal && claims.isUsed(Math.floor(verdict.host / geometry.clusterSize))) others++;
-      else own++;
-    }
-    return flagged && own > others;
-  }
-
-  /** Runs of clusters of the file that are no holes: from, to. */
-  async *#stretches(): AsyncGenerator<[number, number]> {
-    const { file, geometry, rules } = this.#image;
-    const { clusterSize } = geometry;
-    let next = 0;
-    for (let at = 0; at < rules.fileBytes; ) {
-      const left = rules.fileBytes - at;
-      const status = await file.blockStatus(at, left).catch((cause: unknown) => {
-        refuseToGoOn(cause);
-        return { zero: false, length: left };
-      });
-      const end = at + status.length;
-      // Holes may begin and end within a cluster, which is there once.
-      const from = Math.max(next, Math.floor(at / clusterSize));
-      if (!status.zero) {
-        next = Math.ceil(end / clusterSize);
-        if (from < next) yield [from, next];
-      }
-      at = end;
     }
   }
 
@@ -434,11 +349,11 @@ export class Survey {
 
   #loseEmptyParts(index: number, slot: number): void {
     const { clusterSize, subclusters, subclusterSize } = this.#image.geometry;
-    if (this.#verdict.kind === 'empty') this.#lose(index, slot, 0, 'in-backing-file', -1, clusterSize);
+    if (this.#verdict.kind === 'empty') this.#notes.lose(index, slot, 0, 'in-backing-file', -1, clusterSize);
     if (this.#verdict.kind !== 'mixed') return;
     for (let n = 0; n < subclusters; n++) {
       if (this.#verdict.part(n) !== 'empty') continue;
-      this.#lose(index, slot, n * subclusterSize, 'in-backing-file', -1, subclusterSize);
+      this.#notes.lose(index, slot, n * subclusterSize, 'in-backing-file', -1, subclusterSize);
     }
   }
 
@@ -459,33 +374,8 @@ export class Survey {
   }
 
   #loseSpan(index: number, reason: SalvageReason, host: number): void {
-    const { geometry, log } = this.#image;
     this.l1[index] = LOST_TABLE;
-    const offset = index * geometry.l2Span;
-    log.lost.add(offset, this.#cut(offset, geometry.l2Span), reason, host);
-  }
-
-  #doubtSpan(index: number, reason: SalvageReason, host: number): void {
-    const { geometry, log } = this.#image;
-    const offset = index * geometry.l2Span;
-    log.doubtful.add(offset, this.#cut(offset, geometry.l2Span), reason, host);
-  }
-
-  /** From byte `lead` of the cluster on. `length`: default is up to its end. */
-  #lose(index: number, slot: number, lead: number, reason: SalvageReason, host: number, length?: number): void {
-    const { geometry, log } = this.#image;
-    const offset = index * geometry.l2Span + slot * geometry.clusterSize + lead;
-    log.lost.add(offset, this.#cut(offset, length ?? geometry.clusterSize - lead), reason, host);
-  }
-
-  #doubt(index: number, slot: number, reason: SalvageReason, host: number): void {
-    const { geometry, log } = this.#image;
-    const offset = index * geometry.l2Span + slot * geometry.clusterSize;
-    log.doubtful.add(offset, this.#cut(offset, geometry.clusterSize), reason, host);
-  }
-
-  #cut(offset: number, length: number): number {
-    return Math.min(length, this.#image.size - offset);
+    this.#notes.loseSpan(index, reason, host);
   }
 }
 
@@ -497,22 +387,3 @@ function placeOfEntry(offset: number, index: number, end: number): number {
 
 const TOO_MANY =
   'The file is too large for all clusters to be compared: two parts of the disk may lie at the same place unnoticed.';
-
-/** It points to a cluster that is stored as it is. */
-function isPlain({ kind, data, bytes }: Verdict): boolean {
-  return kind === 'data' || (kind === 'mixed' && data !== 0 && bytes > 0);
-}
-
-/** What an entry points to is metadata for certain. */
-export function isInMetadata(verdict: Verdict, rules: EntryRules, claims: Claims): boolean {
-  if (rules.isExternal) return false;
-  const { host, bytes } = verdict;
-  const clusterSize = 2 ** rules.clusterBits;
-  const first = Math.floor(host / clusterSize);
-  if (isPlain(verdict)) return claims.isMetadata(first);
-  if (verdict.kind !== 'compressed') return false;
-  for (let cluster = first; cluster * clusterSize < host + bytes; cluster++) {
-    if (claims.isMetadata(cluster)) return true;
-  }
-  return false;
-}
