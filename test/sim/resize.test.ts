@@ -8,7 +8,8 @@ import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { planted, withoutFlush } from './changes.js';
 import { guarded } from './checks.js';
 import { expectFound } from './planted.js';
-import { type Shape, SnapshotRun } from './snapshots.js';
+import type { Shape } from './snapshot-model.js';
+import { SnapshotRun } from './snapshots.js';
 
 const SEEDS = seedsOf({ fixed: 4, daily: 2, soak: 2000 });
 const GROWING = seedsOf({ fixed: 2, daily: 1, soak: 2000 });
