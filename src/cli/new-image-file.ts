@@ -6,7 +6,7 @@
 
 import { type BigIntStats, statSync } from 'node:fs';
 import { parseProtocolName } from '../block/filename.js';
-import { type BlockErrorCode, toBlockError } from '../util/errors.js';
+import { BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
 import { encodeName } from '../util/name-bytes.js';
 import { shown } from './output.js';
 
@@ -45,8 +45,11 @@ export class NewImageFile {
     const now = this.#now();
     const before = this.#before;
     if (now === null) return null;
-    if (before === null || now.dev !== before.dev || now.ino !== before.ino) return incompleteImage(this.#name);
-    if (now.mtimeNs === before.mtimeNs && now.size === before.size) return null;
+    const same = before !== null && now.dev === before.dev && now.ino === before.ino;
+    if (same && now.mtimeNs === before.mtimeNs && now.size === before.size) return null;
+    // Several processes may make the same file at once; whoever has it now must not lose it by what another one is told.
+    if (isOthers(failure)) return `'${shown(this.#name)}' is in use by another process: leave it until that has ended.`;
+    if (!same) return incompleteImage(this.#name);
     return `'${shown(this.#name)}' has lost its old content, and is incomplete: start again.`;
   }
 
@@ -72,6 +75,16 @@ function pathOf(name: string): string | null {
     // No image is made by such a name.
     return null;
   }
+}
+
+/** Another process has the lock of the file. */
+function isOthers(failure: unknown): boolean {
+  let link = failure;
+  for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
+    if (link.code === 'locked' && link.operation === 'lock') return true;
+    link = link.cause;
+  }
+  return false;
 }
 
 function mayHaveWritten(failure: unknown): boolean {

@@ -26,6 +26,14 @@ describe('what is left of a new image', () => {
     expect(written.state()).to.equal(`'file:${name}' is unchanged.`);
     writeFileSync(name, '');
     expect(written.left()).to.equal(`'file:${name}' has lost its old content, and is incomplete: start again.`);
+    // It is not ours to give up: another process makes it.
+    const locked = new BlockError('locked', 'Failed to get "write" lock', { operation: 'lock' });
+    const theirs = `'file:${name}' is in use by another process: leave it until that has ended.`;
+    expect(written.left(locked)).to.equal(theirs);
+    expect(written.left(new BlockError('locked', 'Could not open', { operation: 'open', cause: locked }))).to.equal(
+      theirs,
+    );
+    expect(new NewImageFile(name).left(locked)).to.equal(null);
     unlinkSync(name);
     expect(written.left()).to.equal(null);
     rmSync(shop.path('d'), { recursive: true });
