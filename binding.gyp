@@ -38,6 +38,7 @@
         'native/tables.cc',
         'native/tables_binding.cc',
         'native/terminal.cc',
+        'native/tweaks.cc',
         'native/uring.cc',
       ],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
