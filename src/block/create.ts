@@ -7,6 +7,7 @@ import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { nearestWord } from '../util/nearest.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
+import { messageInWords } from '../util/system-words.js';
 import { referrerToBe, refuseItself } from './backing-name.js';
 import { backingOf, fileOf } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
@@ -151,8 +152,12 @@ export async function checkBackingFile(
     await graph.release(node);
     return length;
   } catch (cause) {
-    const { code, message, path } = toBlockError(cause);
-    throw new BlockError(code, `Could not open backing file: ${message}`, { path, operation: 'open', cause });
+    const error = toBlockError(cause);
+    throw new BlockError(error.code, `Could not open backing file: ${messageInWords(error)}`, {
+      path: error.path,
+      operation: 'open',
+      cause,
+    });
   }
 }
 

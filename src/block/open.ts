@@ -9,6 +9,7 @@ import { type LooseChild, LooseOptions, missingChild, missingImage } from '../sc
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { messageInWords } from '../util/system-words.js';
 import { fileOf, MAX_CHAIN_DEPTH } from './chain.js';
 import { leafOptions, parseFilename, parseProtocolName, pathOfName, resolveBackingNameOf } from './filename.js';
 import { imageOptions, openForeign, referrerOf } from './foreign-name.js';
@@ -302,9 +303,9 @@ class Children {
       this.#keep(name, node, given);
       return node;
     } catch (error) {
-      const { code, message, path } = toBlockError(error);
-      throw new BlockError(code, `Could not open backing file: ${message}`, {
-        path: path ?? filename ?? image.filename,
+      const failure = toBlockError(error);
+      throw new BlockError(failure.code, `Could not open backing file: ${messageInWords(failure)}`, {
+        path: failure.path ?? filename ?? image.filename,
         operation: 'open',
         cause: error,
       });
@@ -320,9 +321,9 @@ class Children {
       this.#keep(name, node, undefined);
       return node;
     } catch (error) {
-      const { code, message, path } = toBlockError(error);
-      throw new BlockError(code, `Could not open ${name}: ${message}`, {
-        path: path ?? header.filename,
+      const failure = toBlockError(error);
+      throw new BlockError(failure.code, `Could not open ${name}: ${messageInWords(failure)}`, {
+        path: failure.path ?? header.filename,
         operation: 'open',
         cause: error,
       });

@@ -7,7 +7,7 @@ import { onUnexpected, reportUnexpected } from '../util/diagnostics.js';
 import { BlockError } from '../util/errors.js';
 import { printable, printableLines } from '../util/foreign-text.js';
 import { encodeName, hasRawBytes } from '../util/name-bytes.js';
-import { wordsOfErrno } from '../util/system-words.js';
+import { messageInWords, wordsOfErrno } from '../util/system-words.js';
 import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
@@ -254,15 +254,9 @@ export function writeHints(lines: readonly string[]): void {
   for (const line of lines) if (!lastError?.includes(line)) writeMessage(printable(line));
 }
 
-/** Why the system refused a request, as QEMU's tools print it: `No space left on device`. Undefined where it was not the system. */
-export function systemWordsOf({ fromSystem, errno }: BlockError): string | undefined {
-  return fromSystem && errno !== undefined ? wordsOfErrno(errno) : undefined;
-}
-
 /** The message of an error, with names of files printable (see `withPrintableNames`). */
 export function messageOf(error: BlockError): string {
-  const words = systemWordsOf(error);
-  return withPrintableNames(words === undefined ? error.message : `${error.path}: ${words}`, error);
+  return withPrintableNames(messageInWords(error), error);
 }
 
 /**

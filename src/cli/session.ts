@@ -9,6 +9,7 @@ import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { reasonInWords, systemWordsOf } from '../util/system-words.js';
 import type { ImageOpener } from '../workspace/open.js';
 import type { BreakOff } from './break-off.js';
 import { AFTER_THE_WORK, beginEarlyEnd, endAtOnce, endEarly, type SignalListener, stopEarlyEnd } from './early-end.js';
@@ -17,15 +18,7 @@ import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { allIsClosed } from './leave.js';
-import {
-  messageOf,
-  reportError,
-  reportFailure,
-  reportWarning,
-  silence,
-  systemWordsOf,
-  withPrintableNames,
-} from './output.js';
+import { messageOf, reportError, reportFailure, reportWarning, silence, withPrintableNames } from './output.js';
 
 /**
  * Reads up to this size that the page cache can answer are done on the main thread, since a command has nothing else to do there than to move
@@ -252,7 +245,7 @@ export function couldNotOpen(name: string, cause: unknown): BlockError {
 
 /** The reason of a failure, without the file's name in front, for a message that names the file itself. */
 export function reasonOf(error: BlockError): string {
-  return withPrintableNames(systemWordsOf(error) ?? error.reason, error);
+  return withPrintableNames(reasonInWords(error), error);
 }
 
 /**

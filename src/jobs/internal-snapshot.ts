@@ -13,6 +13,7 @@ import {
 import { snapshotsOf } from '../block/snapshots-of.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { messageInWords } from '../util/system-words.js';
 import type { JobContext, JobDriver, JobType } from './driver.js';
 import type { Job } from './job.js';
 import type { JobEnvironment } from './job-type.js';
@@ -67,7 +68,7 @@ function halfLoaded(nodes: readonly BlockNode[], done: number, tag: string, erro
   const names = (some: readonly BlockNode[]): string => some.map(({ nodeName }) => `'${nodeName}'`).join(', ');
   const state = `Snapshot '${tag}' was loaded into ${names(nodes.slice(0, done))}, not into ${names(nodes.slice(done))}`;
   const { code, path, errno, operation } = error;
-  return new BlockError(code, `${state}: ${error.message}`, { path, errno, operation, cause: error });
+  return new BlockError(code, `${state}: ${messageInWords(error)}`, { path, errno, operation, cause: error });
 }
 
 class SnapshotDriver implements JobDriver {

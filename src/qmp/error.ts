@@ -1,7 +1,7 @@
 // Errors as a monitor answers them: the class that QMP has for each code (QAPI's QapiErrorClass), and the text.
 
 import { type BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
-import { wordsOfErrno } from '../util/system-words.js';
+import { systemWordsOf } from '../util/system-words.js';
 
 export type QmpErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotActive' | 'DeviceNotFound' | 'KVMMissingCap';
 
@@ -24,7 +24,7 @@ export interface QmpError {
 /** Whatever a command rejected with. A mistake of ours is reported, too (see `toBlockError`). */
 export function qmpErrorOf(thrown: unknown): QmpError {
   const error = toBlockError(thrown, { operation: 'qmp' });
-  const words = systemWords(error);
+  const words = systemWordsOf(error);
   // Lines behind the first are hints for a person at a shell.
   const [desc] = (words === undefined ? error.reason : `${whatFailed(error)}: ${words}`).split('\n', 1);
   return { class: CLASSES[error.code] ?? 'GenericError', desc };
@@ -32,11 +32,7 @@ export function qmpErrorOf(thrown: unknown): QmpError {
 
 /** Why a job failed, as events and queries tell it. Of a failed request of a block job QEMU says what the system said, and not of which file. */
 export function jobErrorText(error: BlockError, isBlockJob: boolean): string {
-  return (isBlockJob ? systemWords(error) : undefined) ?? qmpErrorOf(error).desc;
-}
-
-function systemWords({ fromSystem, errno }: BlockError): string | undefined {
-  return fromSystem && errno !== undefined ? wordsOfErrno(errno) : undefined;
+  return (isBlockJob ? systemWordsOf(error) : undefined) ?? qmpErrorOf(error).desc;
 }
 
 function whatFailed({ path, operation }: BlockError): string {

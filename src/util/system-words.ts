@@ -1,5 +1,7 @@
 // The C library's message for each error name (strerror), which QEMU's tools print. Node's own messages differ.
 
+import type { BlockError } from './errors.js';
+
 const WORDS: Readonly<Record<string, string>> = {
   EACCES: 'Permission denied',
   EAGAIN: 'Resource temporarily unavailable',
@@ -34,4 +36,20 @@ const WORDS: Readonly<Record<string, string>> = {
 /** The message for `name`; undefined for a name that file operations do not return. */
 export function wordsOfErrno(name: string): string | undefined {
   return Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
+}
+
+/** Why the system refused a request, as QEMU's tools print it: `No space left on device`. Undefined where it was not the system. */
+export function systemWordsOf({ fromSystem, errno }: BlockError): string | undefined {
+  return fromSystem && errno !== undefined ? wordsOfErrno(errno) : undefined;
+}
+
+/** The reason of an error, for a message that is made around it. */
+export function reasonInWords(error: BlockError): string {
+  return systemWordsOf(error) ?? error.reason;
+}
+
+/** The same with the file that it is about. */
+export function messageInWords(error: BlockError): string {
+  const words = systemWordsOf(error);
+  return words === undefined ? error.message : `${error.path}: ${words}`;
 }

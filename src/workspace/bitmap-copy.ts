@@ -4,6 +4,7 @@
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { reasonInWords } from '../util/system-words.js';
 import { addBitmap } from './bitmap.js';
 
 /** The persistent bitmaps of `node`, by the order of its directory. */
@@ -56,8 +57,10 @@ export function addCopies(target: BlockNode, bitmaps: readonly DirtyBitmap[]): D
       action();
     } catch (error) {
       for (const one of added) target.bitmaps.delete(one.name!);
-      const { code, reason } = toBlockError(error);
-      throw new BlockError(code, `Failed to ${what} bitmap ${name}: ${reason}`, { cause: error });
+      const failure = toBlockError(error);
+      throw new BlockError(failure.code, `Failed to ${what} bitmap ${name}: ${reasonInWords(failure)}`, {
+        cause: error,
+      });
     }
   };
   // As qemu-img, which names the last one first.

@@ -23,6 +23,7 @@ import { type FillOptions, fillDifferences } from '../jobs/rebase.js';
 import { refuseAborted } from '../util/abort.js';
 import { orElse } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { reasonInWords } from '../util/system-words.js';
 import { type ImageOpener, type ImageSource, openToRead, releaseImage, withWritable } from './open.js';
 
 /** What the header is to say of the backing file. */
@@ -247,7 +248,10 @@ export async function openNewBacking(image: BlockNode, to: BackingName, open: Im
     const referrer = await referrerOf(image, 'backing');
     return await open(resolveBackingNameOf(image, to.name), { format: to.format, referrer });
   } catch (error) {
-    const { code, reason, path } = toBlockError(error);
-    throw new BlockError(code, `Could not open new backing file '${to.name}': ${reason}`, { path, cause: error });
+    const failure = toBlockError(error);
+    throw new BlockError(failure.code, `Could not open new backing file '${to.name}': ${reasonInWords(failure)}`, {
+      path: failure.path,
+      cause: error,
+    });
   }
 }

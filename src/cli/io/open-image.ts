@@ -9,9 +9,10 @@ import { LooseOptions, missingImage } from '../../schema/loose-options.js';
 import { parseImageOptions } from '../../schema/options.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { systemWordsOf } from '../../util/system-words.js';
 import { addCopyOnRead, ExercisedDisk } from '../../workspace/exercised-disk.js';
 import { AIO_ENGINES, CACHE_MODES, type CacheMode, DISCARD_MODES, NATIVE_NEEDS_DIRECT } from '../arguments.js';
-import { reportError, systemWordsOf, withPrintableNames } from '../output.js';
+import { reportError, withPrintableNames } from '../output.js';
 import { reasonOf, type Session } from '../session.js';
 import { addOverlay } from '../temporary-overlay.js';
 

@@ -1,9 +1,9 @@
 // What a request is answered with: the line of statistics, the dump of what was read, the words of an error.
 
 import { BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
-import { wordsOfErrno } from '../../util/system-words.js';
+import { systemWordsOf, wordsOfErrno } from '../../util/system-words.js';
 import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
-import { reportError, systemWordsOf, write } from '../output.js';
+import { reportError, write } from '../output.js';
 import { reasonOf } from '../session.js';
 import type { GivenWords, IoOutcome } from './command.js';
 import { MAX_REQUEST_BYTES, shownSize } from './numbers.js';

@@ -9,6 +9,7 @@ import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import type { RangeLock } from '../../../util/range-lock.js';
+import { reasonInWords } from '../../../util/system-words.js';
 
 /** Read under one lock at most: a guest's write may wait for it. */
 const STEP_BYTES = 1 << 20;
@@ -103,7 +104,7 @@ export class KeptMoment implements Moment {
     const lost = failure();
     if (lost !== null) {
       const cause = { ...info, cause: lost };
-      throw BlockError.at(node.filename, 'permission', `the moment is lost: ${lost.reason}`, cause);
+      throw BlockError.at(node.filename, 'permission', `the moment is lost: ${reasonInWords(lost)}`, cause);
     }
     const end = offset + length;
     if (end <= access.size && access.nextZero(offset, end) < 0) return;

@@ -24,6 +24,7 @@ import type { Extent } from '../../../block/types.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
+import { reasonInWords } from '../../../util/system-words.js';
 import type { Run } from './allocation.js';
 import { encodeDirectory, type StoredBitmap } from './bitmap-directory.js';
 import { type BitmapHome, KeptBitmap } from './bitmap-kept.js';
@@ -228,7 +229,8 @@ export class BitmapStore implements BitmapGuard {
     try {
       await this.store();
     } catch (cause) {
-      const { code, errno, reason, offset } = toBlockError(cause);
+      const error = toBlockError(cause);
+      const { code, errno, offset } = error;
       const named = (list: readonly DirtyBitmap[]): string => list.map(({ name }) => `'${name}'`).join(', ');
       const stale = this.#kept.filter(({ differs }) => differs).map(({ bitmap }) => bitmap);
       const fresh = this.#fresh();
@@ -238,7 +240,7 @@ export class BitmapStore implements BitmapGuard {
         parts.push(`Lost persistent bitmaps ${named(stale)}: they could not be stored, and stay marked as in use`);
       }
       if (parts.length === 0) parts.push('Could not remove persistent bitmaps');
-      const message = `${parts.join('; ')}: ${reason}`;
+      const message = `${parts.join('; ')}: ${reasonInWords(error)}`;
       throw BlockError.at(this.#image.file.path, code, message, { operation: 'close', errno, offset, cause });
     }
   }

@@ -3,6 +3,7 @@
 
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { formatSize } from '../../../util/size.js';
+import { messageInWords, reasonInWords } from '../../../util/system-words.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
@@ -47,7 +48,7 @@ function lossBy(image: Qcow2Image, error: BlockError): BlockError | null {
   const named = ranges.slice(0, NAMED_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
   const more = ranges.length - named.length;
   const { path } = image.file;
-  const reason = error.path === path ? error.reason : error.message;
+  const reason = error.path === path ? reasonInWords(error) : messageInWords(error);
   return BlockError.at(
     path,
     error.code,
