@@ -104,7 +104,7 @@ describe('what the system refuses', () => {
     for (const line of ['info fifo', 'convert -O raw fifo out', 'convert -n -O raw raw fifo', 'map fifo']) {
       const { code, stderr } = shop.ours(...line.split(' '));
       expect(stderr).to.equal(
-        "diskwright: Could not open 'fifo': 'file' driver requires 'fifo' to be a regular file\n",
+        "diskwright: Could not open 'fifo': 'file' driver requires 'fifo' to be a regular file\nIt is a pipe: 'diskwright convert - TARGET < PIPE' reads from one, 'diskwright convert SOURCE - > PIPE' writes to one.\n",
       );
       expect(code).to.equal(1);
     }
