@@ -3,6 +3,11 @@
 // that has a header, at that.
 
 import { BlockError } from '../util/errors.js';
+import { type Child, type OutsideUse, withLink } from './child.js';
+import type { FormatNode } from './node/format.js';
+import type { BlockNode } from './node/node.js';
+import type { OpenRequest } from './registry.js';
+import { PERM_ALL, Perm } from './types.js';
 
 const REASON = 'The image was changed by another program while it was being opened';
 /** How often an image is opened that is always changed meanwhile. */
@@ -22,4 +27,49 @@ export async function openUnchanged<T>(open: () => Promise<T>): Promise<T> {
 
 export function changedMeanwhile(filename: string): BlockError {
   return BlockError.at(filename, 'locked', REASON, { operation: 'open' });
+}
+
+/**
+ * Opens the image of a format by what its file begins with. `read` reads all that decides how the image is opened, `make` makes the node from it, which has a link
+ * to `file` as its primary child: through that it is read again, under the lock. Rejects as `read` and `make`, and with `changedMeanwhile`.
+ */
+export async function openByHead<N extends FormatNode>(
+  { node, withBacking }: Pick<OpenRequest, 'node' | 'withBacking'>,
+  file: BlockNode,
+  read: (link: Child) => Promise<Uint8Array>,
+  make: (head: Uint8Array) => N | Promise<N>,
+): Promise<N> {
+  const look: OutsideUse = {
+    user: { userName: `node '${node.nodeName}'` },
+    role: 'root',
+    perm: Perm.CONSISTENT_READ,
+    shared: PERM_ALL,
+  };
+  const head = await withLink(file, look, read);
+  // Whoever looks at this image alone takes it as it is.
+  const isLook = (!withBacking && node.readOnly) || node.forceShare;
+  const refuseChanged = async (link: Child): Promise<void> => {
+    if (!isLook && Buffer.compare(await read(link), head) !== 0) throw changedMeanwhile(file.filename);
+  };
+  let opened: N;
+  try {
+    opened = await make(head);
+  } catch (error) {
+    await withLink(file, look, refuseChanged);
+    throw error;
+  }
+  try {
+    await refuseChanged(opened.primary!);
+    return opened;
+  } catch (error) {
+    opened.removeChild('file');
+    throw error;
+  }
+}
+
+/** The first `length` bytes of the file, or as many as it has. */
+export async function readHead(link: Child, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(Math.min(length, link.length));
+  if (bytes.length > 0) await link.read(0, bytes);
+  return bytes;
 }

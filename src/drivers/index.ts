@@ -22,7 +22,7 @@ import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { probeQed } from './formats/qed/probe.js';
 import { rawDriver } from './formats/raw/driver.js';
-import { probeVdi } from './formats/vdi/probe.js';
+import { vdiDriver } from './formats/vdi/definition.js';
 import { probeVhdx } from './formats/vhdx/probe.js';
 import { probeVmdk } from './formats/vmdk/probe.js';
 import { probeVpc } from './formats/vpc/probe.js';
@@ -42,7 +42,7 @@ export function registerDrivers(): void {
   registerDriver(luksDriver);
   registerRecogniser('qcow', (head) => probeQcow(head));
   registerRecogniser('qed', (head) => probeQed(head));
-  registerRecogniser('vdi', (head) => probeVdi(head));
+  registerDriver(vdiDriver);
   registerRecogniser('vhdx', (head) => probeVhdx(head));
   registerRecogniser('vpc', (head) => probeVpc(head));
   registerRecogniser('vmdk', (head) => probeVmdk(head));

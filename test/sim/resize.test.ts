@@ -2,7 +2,7 @@
 // short as they grow. The power is lost in most changes, at a flush: what was written since the one before it survives in part. Planted faults are found.
 
 import { Committer } from '../../src/drivers/formats/qcow2/commit-order.js';
-import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
+import { ImageFile } from '../../src/drivers/image-file.js';
 import { SimPowerLoss } from '../../src/host/sim/index.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { planted, withoutFlush } from './changes.js';

@@ -5,7 +5,7 @@ import { DataFile } from '../../src/drivers/formats/qcow2/data-file.js';
 import { EncryptedData } from '../../src/drivers/formats/qcow2/encrypted-data.js';
 import { Frees } from '../../src/drivers/formats/qcow2/frees.js';
 import { Qcow2Image } from '../../src/drivers/formats/qcow2/image.js';
-import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
+import { ImageFile } from '../../src/drivers/image-file.js';
 import { ExtendedL2Codec } from '../../src/drivers/formats/qcow2/l2-extended.js';
 import { Mapping } from '../../src/drivers/formats/qcow2/mapping.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';

@@ -537,7 +537,9 @@ export type BlockdevDriver =
   /** filter: reads as its copy-before-write node did at that moment */
   | 'snapshot-access'
   /** filter: requests go on at the rate that a throttle group allows */
-  | 'throttle';
+  | 'throttle'
+  /** format: VirtualBox's image */
+  | 'vdi';
 
 /** What a discard request does. */
 export type BlockdevDiscardOptions =
@@ -1032,7 +1034,8 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
-  | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle);
+  | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
+  | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat);
 
 /** A node. */
 export type BlockdevRef =
@@ -1134,6 +1137,16 @@ export interface BlockdevCreateOptionsQcow2 {
   encrypt?: QCryptoBlockCreateOptions;
 }
 
+/** Creates a VDI image in a node. */
+export interface BlockdevCreateOptionsVdi {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** off, or metadata: every block has its place from the beginning (default: off) */
+  preallocation?: PreallocMode;
+}
+
 /** What all of {@link BlockdevCreateOptions} have. */
 export interface BlockdevCreateOptionsBase {
   /** the driver */
@@ -1159,7 +1172,8 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'quorum' })
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
-  | (BlockdevCreateOptionsBase & { driver: 'throttle' });
+  | (BlockdevCreateOptionsBase & { driver: 'throttle' })
+  | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi);
 
 /** An internal snapshot. */
 export interface SnapshotInfo {
@@ -2427,7 +2441,8 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'quorum' })
   | (BlockdevAmendOptionsBase & { driver: 'raw' })
   | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
-  | (BlockdevAmendOptionsBase & { driver: 'throttle' });
+  | (BlockdevAmendOptionsBase & { driver: 'throttle' })
+  | (BlockdevAmendOptionsBase & { driver: 'vdi' });
 
 /** Starts a job that changes what an image says of itself: the key slots of an encrypted one. It stays listed until job-dismiss. */
 export interface XBlockdevAmendArguments {
@@ -2619,7 +2634,8 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'quorum' })
   | (BlockStatsSpecificBase & { driver: 'raw' })
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
-  | (BlockStatsSpecificBase & { driver: 'throttle' });
+  | (BlockStatsSpecificBase & { driver: 'throttle' })
+  | (BlockStatsSpecificBase & { driver: 'vdi' });
 
 /** Figures of a device and its nodes, or of one node. */
 export interface BlockStats {
@@ -3747,7 +3763,8 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevDeviceOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
-  | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle);
+  | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
+  | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat);
 
 /** Opens an image and makes a device on it. In the options of its nodes, an empty string as backing node stands for none. */
 export interface BlockdevAdd21Arguments {
@@ -3944,6 +3961,7 @@ export interface QapiTypes {
   BlockdevQcow2Version: BlockdevQcow2Version;
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
+  BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;
   BlockdevCreateOptions: BlockdevCreateOptions;
   SnapshotInfo: SnapshotInfo;
   Qcow2BitmapInfoFlags: Qcow2BitmapInfoFlags;

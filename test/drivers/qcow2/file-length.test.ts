@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import type { Child } from '../../../src/block/child.js';
 import { openNode } from '../../../src/block/open.js';
-import { ImageFile } from '../../../src/drivers/formats/qcow2/image-file.js';
+import { ImageFile } from '../../../src/drivers/image-file.js';
 import type { SimHostOptions } from '../../../src/host/sim/index.js';
 import { BlockError, type BlockErrorCode } from '../../../src/util/errors.js';
 import { pattern, readNode } from '../support.js';

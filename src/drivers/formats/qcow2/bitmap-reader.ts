@@ -3,7 +3,7 @@
 
 import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
-import type { ImageFile } from './image-file.js';
+import type { ImageFile } from '../../image-file.js';
 import type { HostOffset } from './types.js';
 
 /** Limit of directory, tables and bits of all bitmaps of an image. For comparison: 64 TiB at a granularity of 64 KiB need 128 MiB of bits. */

@@ -9,12 +9,12 @@
 import { DirtyBitmap } from '../../../block/bitmap.js';
 import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
+import type { ImageFile } from '../../image-file.js';
 import { type DirectoryPlace, readDirectory, type StoredBitmap } from './bitmap-directory.js';
 import { type BitmapHome, isConsistent, KeptBitmap } from './bitmap-kept.js';
 import { BitmapReader } from './bitmap-reader.js';
 import { ALL_SET, decodePlaces, offsetsIn } from './bitmap-table.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
-import type { ImageFile } from './image-file.js';
 import { type GuestOffset, type HostOffset, plus } from './types.js';
 
 /** All stored bitmaps of an image. */

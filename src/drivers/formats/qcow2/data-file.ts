@@ -8,7 +8,7 @@
 import type { BlockNode } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';
 import type { BlkdebugEvent } from '../../../schema/generated/types.js';
-import type { ImageFile } from './image-file.js';
+import type { ImageFile } from '../../image-file.js';
 import type { GuestOffset, HostOffset } from './types.js';
 
 export class DataFile {

@@ -11,8 +11,8 @@
 // The data file is flushed before tables are written that point into it (commit-order.ts): the two files have nothing else to order them.
 
 import type { BlkdebugEvent, PreallocMode } from '../../../schema/generated/types.js';
+import type { ImageFile } from '../../image-file.js';
 import { DataFile } from './data-file.js';
-import type { ImageFile } from './image-file.js';
 import type { GuestOffset, HostOffset } from './types.js';
 
 export class ExternalData extends DataFile {

@@ -11,6 +11,7 @@ import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { Permissions } from '../../../block/roles.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
+import { ImageFile } from '../../image-file.js';
 import type { DirectoryPlace } from './bitmap-directory.js';
 import { type BitmapOwner, BitmapStore } from './bitmap-store.js';
 import { type LoadedBitmaps, loadBitmaps } from './bitmaps.js';
@@ -30,7 +31,6 @@ import {
   parseHeaderArea,
 } from './header.js';
 import { Qcow2Image } from './image.js';
-import { ImageFile } from './image-file.js';
 import { cacheTables, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { repairDirty, repairImage } from './repair-image.js';
 import { checkedSnapshots } from './repair-snapshots.js';

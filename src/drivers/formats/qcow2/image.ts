@@ -12,6 +12,7 @@ import { reportUnforeseen } from '../../../util/best-effort.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
+import type { ImageFile } from '../../image-file.js';
 import { Allocation } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';
@@ -30,7 +31,6 @@ import {
   parseHeaderArea,
   type Qcow2Header,
 } from './header.js';
-import type { ImageFile } from './image-file.js';
 import { Intake } from './intake.js';
 import { ExternalMapping, Mapping } from './mapping.js';
 import { ExtendedMapping, ExternalExtendedMapping } from './mapping-extended.js';

@@ -1,7 +1,7 @@
 // A table of 64-bit pointers that is kept in memory as a whole: the L1 table and the refcount table. It is raw bytes, decoded on look-up; changes are
 // noted by sector. Before an entry is changed, its place in the file must be reserved (`reserve`).
 
-import type { ImageFile } from './image-file.js';
+import type { ImageFile } from '../../image-file.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
 import type { TableMath } from './table-math.js';
 import { type HostOffset, SECTOR } from './types.js';

@@ -14,8 +14,8 @@ import { HIGH_WORD, putBe16, putBe32, putBe64, viewBe64, viewOf } from '../../..
 import { BlockError } from '../../../util/errors.js';
 import { decodeName, encodeName } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
+import type { ImageFile } from '../../image-file.js';
 import type { Qcow2Header } from './header.js';
-import type { ImageFile } from './image-file.js';
 import type { HostOffset } from './types.js';
 
 export const MAX_SNAPSHOTS = 65536;

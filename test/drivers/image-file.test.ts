@@ -1,8 +1,8 @@
 // What the file under an image remembers of the space that it reserved.
 import { expect } from 'chai';
 import { describe, it } from 'mocha';
-import type { Child } from '../../../src/block/child.js';
-import { ImageFile } from '../../../src/drivers/formats/qcow2/image-file.js';
+import type { Child } from '../../src/block/child.js';
+import { ImageFile } from '../../src/drivers/image-file.js';
 
 const MIB = 1 << 20;
 

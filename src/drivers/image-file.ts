@@ -12,10 +12,10 @@
 // file system answers quickly where the space is there already. A discard or a cut deallocates: the range is shortened then. One that happens while
 // a reservation is under way may have deallocated what was just reserved: that reservation is not remembered (`#deallocations`).
 
-import type { Child } from '../../../block/child.js';
-import type { BlkdebugEvent, PreallocMode } from '../../../schema/generated/types.js';
-import { BlockError } from '../../../util/errors.js';
-import { roundUp } from '../../../util/numbers.js';
+import type { Child } from '../block/child.js';
+import type { BlkdebugEvent, PreallocMode } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import { roundUp } from '../util/numbers.js';
 
 const MIN_STRIDE_BYTES = 1 << 20;
 const MAX_STRIDE_BYTES = 64 << 20;

@@ -1,0 +1,153 @@
+// vdi: VirtualBox's image. Its map is one entry for each block (blocks/node.ts); new blocks go behind those that the header counts, so that the count is raised
+// on the disk before an entry points there.
+
+import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
+import type { Graph } from '../../../block/graph.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
+import type { Permissions } from '../../../block/roles.js';
+import { ImageFile } from '../../image-file.js';
+import { Commits } from '../blocks/commits.js';
+import { LinearTable } from '../blocks/linear-table.js';
+import { BlocksNode, type BlockTables, HOLE, ZERO } from '../blocks/node.js';
+import { badEntry } from '../blocks/pages.js';
+import { BlockSpace } from '../blocks/space.js';
+import { checkVdi } from './check.js';
+import { BLOCK_BYTES, DISCARDED, Field, type Header, parseHeader, UNALLOCATED } from './header.js';
+import { repairVdi } from './repair.js';
+
+export class VdiNode extends BlocksNode {
+  override readonly driver = 'vdi';
+  override readonly filename: string;
+  protected override readonly blockBytes = BLOCK_BYTES;
+  protected override readonly holesAreAllocated = true;
+  protected override readonly hasZeroBlocks = true;
+  protected override readonly file: ImageFile;
+  protected override readonly tables: BlockTables;
+  protected override space: BlockSpace;
+  readonly #header: Header;
+  /** The header's bytes, of which all that is not understood is kept. */
+  readonly #head: Uint8Array;
+  readonly #map: LinearTable;
+  readonly #commits: Commits;
+
+  constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
+    super(graph, node);
+    this.filename = file.filename;
+    this.#header = parseHeader(head, file.filename);
+    this.#head = head.slice();
+    this.length = this.#header.size;
+    this.setChild('file', file, 'image', permissions);
+    this.file = new ImageFile(() => this.primary!);
+    const { mapOffset: offset, blocks: entries } = this.#header;
+    this.#map = new LinearTable(this.file, { offset, entries, littleEndian: true });
+    this.tables = this.#makeTables();
+    this.space = this.#makeSpace();
+    this.#commits = new Commits({
+      file: this.file,
+      levels: [this.#map.pages],
+      prepare: () => this.#writeCount(this.#numberOf(this.space.end)),
+    });
+  }
+
+  #makeTables(): BlockTables {
+    const map = this.#map;
+    return {
+      place: (index) => {
+        const entry = map.get(index);
+        return entry === undefined ? undefined : this.#placeOf(index, entry);
+      },
+      load: (index) => map.load(index),
+      prepare: (first, last) => map.prepare(first, last),
+      set: (index, place) => map.set(index, place === ZERO ? DISCARDED : this.#numberOf(place)),
+      get changedBytes() {
+        return map.pages.changedBytes;
+      },
+    };
+  }
+
+  #placeOf(index: number, entry: number): number {
+    if (entry === UNALLOCATED) return HOLE;
+    if (entry === DISCARDED) return ZERO;
+    const { blocks, dataOffset, mapOffset } = this.#header;
+    if (entry < blocks) return dataOffset + entry * BLOCK_BYTES;
+    throw badEntry(this.filename, `block index ${index} too large, is ${entry}`, mapOffset + index * 4);
+  }
+
+  /** New blocks go behind all that the header counts, and behind what the file holds: a count that is too low would have them overwrite others. */
+  #makeSpace(): BlockSpace {
+    const { dataOffset, allocated } = this.#header;
+    const { node } = this.primary!;
+    const held = node.fixedSize ? 0 : Math.ceil(Math.max(0, node.length - dataOffset) / BLOCK_BYTES);
+    return new BlockSpace(this.file, BLOCK_BYTES, dataOffset + Math.max(allocated, held) * BLOCK_BYTES);
+  }
+
+  #numberOf(offset: number): number {
+    return (offset - this.#header.dataOffset) / BLOCK_BYTES;
+  }
+
+  /** Writes how many blocks are in use, where the header says another number. */
+  async #writeCount(allocated: number): Promise<void> {
+    if (allocated === this.#header.allocated) return;
+    new DataView(this.#head.buffer).setUint32(Field.allocated, allocated, true);
+    await this.file.write(0, this.#head);
+    this.#header.allocated = allocated;
+  }
+
+  protected override get looksIntoFile(): boolean {
+    return this.#header.isStatic;
+  }
+
+  protected override commit(): Promise<void> {
+    return this.#commits.commit();
+  }
+
+  override get abilities(): Abilities {
+    return {
+      details: () => ({ clusterSize: BLOCK_BYTES, dirty: false }),
+      check: (report) => this.#check(report),
+      repair: (kind, report) => this.alone('repair', () => this.#repair(kind, report)),
+    };
+  }
+
+  async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
+    if (!this.readOnly) await this.commit();
+    return checkVdi(this.file, this.#header, report);
+  }
+
+  async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
+    await this.commit();
+    const before = await checkVdi(this.file, this.#header, report, kind);
+    await repairVdi(this.file, this.#header, kind, {
+      map: this.#map,
+      space: this.space,
+      numberOf: (offset) => this.#numberOf(offset),
+      count: (allocated) => {
+        this.space = new BlockSpace(this.file, BLOCK_BYTES, this.#header.dataOffset + allocated * BLOCK_BYTES);
+        return this.#writeCount(allocated);
+      },
+      commit: () => this.commit(),
+    });
+    return { before, after: await checkVdi(this.file, this.#header, () => undefined) };
+  }
+
+  override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
+    if (!this.readOnly && readOnly) await this.#finish();
+    return null;
+  }
+
+  /** All is in the file, which is no longer than it need be. */
+  async #finish(): Promise<void> {
+    await this.commit();
+    await this.file.trim();
+  }
+
+  protected override async doClose(): Promise<void> {
+    try {
+      if (!this.readOnly) await this.#finish();
+    } finally {
+      this.#map.pages.clear();
+    }
+  }
+}
