@@ -1,5 +1,6 @@
 // What the suites that run over every format need of one.
 
+import type { Random } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
 import type { DriverEntry } from '../conformance/entry.js';
 
@@ -9,6 +10,41 @@ export interface FormatFixture {
   readonly conformance: readonly DriverEntry[];
   /** Its images that are mutated; none where there is no metadata. */
   readonly mutants: readonly MutantKind[];
+  /** How many mutants a test run has, and the soak. Default: 1,000 and 20,000. */
+  readonly mutantCounts?: { readonly fixed: number; readonly soak: number };
+  /** Its images in the simulation of guests; left out: none but where a scenario draws the format by itself. */
+  readonly simulated?: SimulatedFormat;
+  /** Its images that we and QEMU's tools write in turns; left out: none but in tests of its own. */
+  readonly shared?: SharedFormat;
+}
+
+/** How images of a format are drawn for the simulation. */
+export interface SimulatedFormat {
+  draw(random: Random): SimulatedImage;
+  /** What an unclean end leaves is repaired before it is checked. */
+  readonly repairs: boolean;
+}
+
+export interface SimulatedImage {
+  sectors: number;
+  /** Bytes of a block: writes go to the edges of blocks more often. */
+  clusterBytes: number;
+  /** Members of the options of `create`, beside driver, size, and backing file. */
+  create: object;
+}
+
+/** How images of a format are drawn that we and QEMU's tools write in turns. */
+export interface SharedFormat {
+  draw(random: Random): SharedImage;
+  /** `qemu-img check` knows the format. */
+  readonly checks: boolean;
+}
+
+export interface SharedImage {
+  /** Bytes of the disk that is asked for. */
+  size: number;
+  /** As for `-o`: the same words for both tools. */
+  options: readonly string[];
 }
 
 /** A kind of images that are mutated. */

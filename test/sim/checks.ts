@@ -4,6 +4,7 @@ import { findingText } from '../../src/block/finding-text.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
+import { repairImage } from '../../src/workspace/check.js';
 import { readNode } from '../drivers/support.js';
 import { dishonestStatus } from '../support/honest-status.js';
 import { Violation } from './guest.js';
@@ -43,6 +44,15 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
   }
   await graph.closeAll();
   return content;
+}
+
+/** Repairs the image that `options` open, as its user does after a loss of power. */
+export async function repairTop(host: SimHost, options: ImageOptions): Promise<void> {
+  const graph = await graphOn(host);
+  const { result } = await repairImage(graph, options, 'all', {}, () => undefined);
+  const { checkErrors, corruptions, leaks } = result.after;
+  if (checkErrors + corruptions + leaks > 0) throw new Violation('metadata', 'a repair has left faults');
+  await graph.closeAll();
 }
 
 /** The verifier reads the image and its chain as the driver did. */

@@ -2,22 +2,27 @@
 //
 //   /base.raw or /l0.qcow2 <- /l1.qcow2 <- ... <- /top
 
-import { createImage } from '../../src/block/create.js';
+import { createImage, type ImageCreateOptions } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
+import { findDriver } from '../../src/block/registry.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import type { Host } from '../../src/host/host.js';
 import { createSimHost, type Random, type SimHost } from '../../src/host/sim/index.js';
+import type { BlockdevDriver } from '../../src/schema/generated/types.js';
 import type { ImageOptions } from '../../src/schema/options.js';
 import { parseBlockdevOptions } from '../../src/schema/options.js';
+import type { SimulatedFormat, SimulatedImage } from '../formats/fixture.js';
+import { FORMATS } from '../formats/index.js';
 import { encodeSectors, SECTOR } from './model.js';
 import { PASSWORD } from './verify-crypt.js';
 
 export interface Layer {
   path: string;
-  format: 'raw' | 'qcow2';
+  /** `raw`, `qcow2`, or one that has a way of its own to be drawn (`FormatFixture.simulated`). */
+  format: string;
   sectors: number;
   clusterSize: number;
   /** Of qcow2. */
@@ -25,6 +30,8 @@ export interface Layer {
   refcountBits: number;
   compression: 'zlib' | 'zstd';
   encryption: 'none' | 'aes' | 'luks';
+  /** Of a format that was drawn in its own way: members of the options of `create`. */
+  create?: object;
 }
 
 export interface Chain {
@@ -37,7 +44,7 @@ export interface Chain {
 }
 
 export interface ChainLimits {
-  format?: 'raw' | 'qcow2';
+  format?: string;
   /** Layers below the top; default: up to two. */
   depth?: number;
   /** The top is encrypted. */
@@ -53,7 +60,30 @@ export function hasSubclusters({ version, clusterSize }: Layer): boolean {
   return version === 'v3' && clusterSize >= 16384;
 }
 
-export function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2'): Layer {
+/** How images of `format` are drawn, where that is its own way. */
+export function simulatedFormat(format: string): SimulatedFormat | undefined {
+  return FORMATS.find(({ name }) => name === format)?.simulated;
+}
+
+function isWithoutBacking(format: string): boolean {
+  return findDriver(format).hasBacking !== true;
+}
+
+function drawnLayer(format: string, { sectors, clusterBytes, create }: SimulatedImage): Layer {
+  return {
+    path: `/top.${format}`,
+    format,
+    sectors,
+    clusterSize: clusterBytes,
+    version: 'v2',
+    refcountBits: 16,
+    compression: 'zlib',
+    encryption: 'none',
+    create,
+  };
+}
+
+export function randomLayer(random: Random, path: string, format: string): Layer {
   const clusterSize = random.pick(CLUSTER_SIZES);
   const v3 = random.chance(0.75);
   // A small refcount table that has to grow now and then: wide refcounts in small clusters.
@@ -71,14 +101,16 @@ export function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2
 }
 
 export function randomChain(random: Random, limits: ChainLimits = {}): Chain {
+  registerDrivers();
   const format = limits.format ?? (random.chance(0.85) ? 'qcow2' : 'raw');
-  const depth = format === 'raw' ? 0 : (limits.depth ?? random.pick([0, 0, 1, 1, 2]));
+  const drawn = simulatedFormat(format)?.draw(random);
+  const depth = isWithoutBacking(format) ? 0 : (limits.depth ?? random.pick([0, 0, 1, 1, 2]));
   const layers: Layer[] = [];
   for (let i = 0; i < depth; i++) {
     const below = i === 0 && random.chance(0.3) ? 'raw' : 'qcow2';
     layers.push(randomLayer(random, `/l${i}.${below}`, below));
   }
-  const top = randomLayer(random, `/top.${format}`, format);
+  const top = drawn === undefined ? randomLayer(random, `/top.${format}`, format) : drawnLayer(format, drawn);
   if (limits.extended) Object.assign(top, { version: 'v3', clusterSize: random.pick([16384, 16384, 32768, 65536]) });
   if (limits.encrypted) top.encryption = random.pick(['aes', 'luks']);
   layers.push(top);
@@ -90,7 +122,9 @@ function randomOptions(random: Random, top: Layer): ImageOptions {
   const file = { driver: 'file', filename: top.path } as const;
   const discard = random.pick(['unmap', 'ignore'] as const);
   const zeroes = random.pick(['off', 'off', 'on'] as const);
-  if (top.format === 'raw') return { driver: 'raw', file, discard, 'detect-zeroes': zeroes };
+  if (top.format !== 'qcow2') {
+    return parseBlockdevOptions({ driver: top.format, file, discard, 'detect-zeroes': zeroes });
+  }
   const small = random.chance(0.5);
   return {
     driver: 'qcow2',
@@ -141,7 +175,17 @@ export async function makeImage(graph: Graph, layer: Layer, backing: Layer | und
     await createImage(graph, layer.path, { driver: 'raw', size });
     return;
   }
-  const link = backing === undefined ? {} : { 'backing-file': backing.path, 'backing-fmt': backing.format };
+  const link =
+    backing === undefined ? {} : { 'backing-file': backing.path, 'backing-fmt': backing.format as BlockdevDriver };
+  if (layer.create !== undefined) {
+    await createImage(graph, layer.path, {
+      driver: layer.format,
+      size,
+      ...layer.create,
+      ...link,
+    } as ImageCreateOptions);
+    return;
+  }
   await createImage(graph, layer.path, {
     driver: 'qcow2',
     size,

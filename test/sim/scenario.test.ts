@@ -5,9 +5,10 @@ import { DataFile } from '../../src/drivers/formats/qcow2/data-file.js';
 import { EncryptedData } from '../../src/drivers/formats/qcow2/encrypted-data.js';
 import { Frees } from '../../src/drivers/formats/qcow2/frees.js';
 import { Qcow2Image } from '../../src/drivers/formats/qcow2/image.js';
-import { ImageFile } from '../../src/drivers/image-file.js';
 import { ExtendedL2Codec } from '../../src/drivers/formats/qcow2/l2-extended.js';
 import { Mapping } from '../../src/drivers/formats/qcow2/mapping.js';
+import { ImageFile } from '../../src/drivers/image-file.js';
+import { FORMATS } from '../formats/index.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import type { ViolationKind } from './guest.js';
 import { expectFound } from './planted.js';
@@ -42,6 +43,12 @@ describe('simulation: guest I/O', function () {
 
   it(`qcow2 with extended L2 entries keeps its promises through faults and power loss (${spanOf(FEW)})`, () =>
     runSeeds(FEW, { format: 'qcow2', extended: true }));
+
+  for (const { name, simulated } of FORMATS) {
+    if (simulated === undefined) continue;
+    it(`${name} keeps its promises through faults and power loss (${spanOf(SOME)})`, () =>
+      runSeeds(SOME, { format: name }));
+  }
 
   it('runs the same way twice', async () => {
     const traces = await Promise.all(

@@ -1,9 +1,9 @@
 // Internal snapshots on the simulated disk: random lives, power loss at any request, a disk that fails once at any request, and planted faults.
 
 import { Committer } from '../../src/drivers/formats/qcow2/commit-order.js';
-import { ImageFile } from '../../src/drivers/image-file.js';
 import { Mapping } from '../../src/drivers/formats/qcow2/mapping.js';
 import { RefcountDeltas } from '../../src/drivers/formats/qcow2/refcount-deltas.js';
+import { ImageFile } from '../../src/drivers/image-file.js';
 import { SimPowerLoss } from '../../src/host/sim/index.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { closeOrCrash, planted } from './changes.js';

@@ -226,7 +226,10 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const plan = planOf(options, format);
   const convertAll = async (session: Session): Promise<number> => {
-    if (plan.fromStandard) return convertFromStandard(session, plan);
+    if (plan.fromStandard) {
+      refuseTwoFormats(options);
+      return convertFromStandard(session, plan);
+    }
     const how: ImageArguments = { ...imageArguments(options), cache: plan.sourceCache, purpose: 'copy' };
     const images: BlockNode[] = [];
     for (const name of plan.sources) images.push(await openImage(session, name, how));
@@ -236,13 +239,21 @@ async function run(options: ParsedOptions): Promise<number> {
     // As in qemu-img, those of the disk also where a snapshot of it is copied.
     const stored = storedBitmaps(source);
     if (plan.snapshot !== undefined) await showSnapshot(source, snapshotParam(plan.snapshot));
-    creatableFormat(plan.format);
+    if (!plan.targetImageOpts) creatableFormat(plan.format);
     if (several && plan.bitmaps !== 'none') throw new UsageError('Copying bitmaps only possible with single source');
     const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
+    // As qemu-img, where the target would be opened.
+    if (bitmaps !== null) refuseTwoFormats(options);
     if (plan.toStandard) return convertToStandard(session, source, plan);
     return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);
   };
   return withSession(options.all('object'), convertAll, { readsInput: plan.fromStandard });
+}
+
+/** Throws `UsageError` where the target's format is named, and the options of the target say it, too. */
+function refuseTwoFormats(options: ParsedOptions): void {
+  if (!options.has('target-image-opts') || !options.has('output-format')) return;
+  throw new UsageError('--image-opts and --format are mutually exclusive');
 }
 
 /** The bitmaps that the target gets, and those that it does not. */
@@ -289,9 +300,6 @@ function planOf(options: ParsedOptions, format: string): Plan {
   }
   if (create && options.has('target-is-zero')) throw new UsageError('--target-is-zero requires use of -n flag');
   if (targetImageOpts && create) throw new UsageError('--target-image-opts requires use of -n flag');
-  if (targetImageOpts && options.has('output-format')) {
-    throw new UsageError('-O and --target-image-opts are mutually exclusive');
-  }
   if (!create && options.has('options')) throw new UsageError('-o has no effect when skipping image creation');
   if (options.positional.length < 2) throw new UsageError('Must specify image file name');
   const sources = sourcesOf(options, options.positional.slice(0, -1), toStandard);

@@ -9,43 +9,17 @@
 // stays so. What is discarded, and what becomes zeroes, keeps its block, whose space in the file is given back.
 
 import { FormatNode } from '../../../block/node/format.js';
-import type { BlockStatus, Located, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type { BlockStatus, Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
+import { prepareBlocks } from './move.js';
+import { type BlockSource, type BlockTables, HOLE, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
-
-/** The block has no place. */
-export const HOLE = -1;
-/** The block reads as zeroes, whatever lies below. */
-export const ZERO = -2;
 
 /** Changed tables of so many bytes are written before more is written to the disk. */
 const MAX_CHANGED_BYTES = 16 << 20;
-
-/** The tables of an image. */
-export interface BlockTables {
-  /** The place of block `index`: an offset in the file, HOLE, ZERO; undefined where the table is not in memory. Throws `corrupt-image`. */
-  place(index: number): number | undefined;
-  /** Reads the table that `place` needs. Rejects with `io`, `corrupt-image`. */
-  load(index: number): Promise<void>;
-  /**
-   * Makes all ready for `set` of these blocks, so that it cannot fail: their tables are in memory, and have space in the file, until what this resolves with is
-   * called. Rejects with `no-space`, `io`, `corrupt-image`.
-   */
-  prepare(first: number, last: number): Promise<() => void>;
-  /** The block lies at `place` from now on, or is ZERO where the format has that. */
-  set(index: number, place: number): void;
-  /** Bytes of tables that were changed, and are not written. */
-  readonly changedBytes: number;
-}
-
-/** New blocks of an image. */
-export interface BlockSource {
-  take(): Promise<NewBlock>;
-  giveBack(block: NewBlock): void;
-}
 
 /** One run of a request, within blocks that lie one behind the other. */
 interface Run {
@@ -274,6 +248,17 @@ export abstract class BlocksNode extends FormatNode {
       this.host.memory.free(whole);
       throw error;
     }
+  }
+
+  /** Whole blocks, and the part of the last one that the disk has: what the host's copy step writes goes to its places at once. See `move.ts`. */
+  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    const { blockBytes, tables, space, file, length } = this;
+    if (this.tables.changedBytes > MAX_CHANGED_BYTES) await this.commit();
+    return prepareBlocks(
+      { blockBytes, tables, space, file, length, locks: this.#locks, link: this.primary! },
+      extents,
+      granule,
+    );
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {

@@ -10,12 +10,13 @@ import type { Permissions } from '../../../block/roles.js';
 import { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { LinearTable } from '../blocks/linear-table.js';
-import { BlocksNode, type BlockTables, HOLE, ZERO } from '../blocks/node.js';
+import { BlocksNode } from '../blocks/node.js';
 import { badEntry } from '../blocks/pages.js';
-import { BlockSpace } from '../blocks/space.js';
+import { type BlockTables, HOLE, ZERO } from '../blocks/places.js';
 import { checkVdi } from './check.js';
 import { BLOCK_BYTES, DISCARDED, Field, type Header, parseHeader, UNALLOCATED } from './header.js';
 import { repairVdi } from './repair.js';
+import { VdiSpace } from './space.js';
 
 export class VdiNode extends BlocksNode {
   override readonly driver = 'vdi';
@@ -25,7 +26,7 @@ export class VdiNode extends BlocksNode {
   protected override readonly hasZeroBlocks = true;
   protected override readonly file: ImageFile;
   protected override readonly tables: BlockTables;
-  protected override space: BlockSpace;
+  protected override readonly space: VdiSpace;
   readonly #header: Header;
   /** The header's bytes, of which all that is not understood is kept. */
   readonly #head: Uint8Array;
@@ -43,11 +44,11 @@ export class VdiNode extends BlocksNode {
     const { mapOffset: offset, blocks: entries } = this.#header;
     this.#map = new LinearTable(this.file, { offset, entries, littleEndian: true });
     this.tables = this.#makeTables();
-    this.space = this.#makeSpace();
+    this.space = new VdiSpace(this.file, this.#header);
     this.#commits = new Commits({
       file: this.file,
       levels: [this.#map.pages],
-      prepare: () => this.#writeCount(this.#numberOf(this.space.end)),
+      prepare: () => this.#writeCount(this.space.count),
     });
   }
 
@@ -73,14 +74,6 @@ export class VdiNode extends BlocksNode {
     const { blocks, dataOffset, mapOffset } = this.#header;
     if (entry < blocks) return dataOffset + entry * BLOCK_BYTES;
     throw badEntry(this.filename, `block index ${index} too large, is ${entry}`, mapOffset + index * 4);
-  }
-
-  /** New blocks go behind all that the header counts, and behind what the file holds: a count that is too low would have them overwrite others. */
-  #makeSpace(): BlockSpace {
-    const { dataOffset, allocated } = this.#header;
-    const { node } = this.primary!;
-    const held = node.fixedSize ? 0 : Math.ceil(Math.max(0, node.length - dataOffset) / BLOCK_BYTES);
-    return new BlockSpace(this.file, BLOCK_BYTES, dataOffset + Math.max(allocated, held) * BLOCK_BYTES);
   }
 
   #numberOf(offset: number): number {
@@ -121,10 +114,8 @@ export class VdiNode extends BlocksNode {
     const before = await checkVdi(this.file, this.#header, report, kind);
     await repairVdi(this.file, this.#header, kind, {
       map: this.#map,
-      space: this.space,
-      numberOf: (offset) => this.#numberOf(offset),
       count: (allocated) => {
-        this.space = new BlockSpace(this.file, BLOCK_BYTES, this.#header.dataOffset + allocated * BLOCK_BYTES);
+        this.space.forget();
         return this.#writeCount(allocated);
       },
       commit: () => this.commit(),

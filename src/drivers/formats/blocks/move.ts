@@ -1,0 +1,118 @@
+// Places for data that the host's copy step writes (`BlockNode.prepareMove`): blocks that have a place, and new ones, whose places are set when the data is there. A new block whose
+// step was all zeroes is given back, unwritten.
+
+import type { Child } from '../../../block/child.js';
+import type { Extent, Located, MovePart, MovePlace } from '../../../block/types.js';
+import { type Moved, moveSlice } from '../../../host/host.js';
+import type { RangeLock } from '../../../util/range-lock.js';
+import type { ImageFile } from '../../image-file.js';
+import type { BlockSource, BlockTables } from './places.js';
+import type { NewBlock } from './space.js';
+
+export interface MoveTarget {
+  blockBytes: number;
+  /** Bytes of the disk. */
+  length: number;
+  tables: BlockTables;
+  space: BlockSource;
+  file: ImageFile;
+  link: Child;
+  locks: RangeLock;
+}
+
+interface Made {
+  index: number;
+  block: NewBlock;
+  /** Of its step: what was moved is zeroes alone where that is set in the map. */
+  step: number;
+}
+
+/** Null where a part of a block would be written, or the file below has no such places; rejects as a write. */
+export async function prepareBlocks(
+  target: MoveTarget,
+  extents: readonly Extent[],
+  granule: number,
+): Promise<MovePlace | null> {
+  const { blockBytes, length: diskBytes, tables, locks } = target;
+  const slice = moveSlice(granule, blockBytes);
+  if (granule % blockBytes !== 0 || slice === 0) return null;
+  for (const { offset, length } of extents) {
+    const end = offset + length;
+    if (offset % blockBytes !== 0 || (end % blockBytes !== 0 && end !== diskBytes)) return null;
+  }
+  const first = extents[0].offset / blockBytes;
+  const last = extents[extents.length - 1];
+  const held = await locks.acquire(first, Math.ceil((last.offset + last.length) / blockBytes));
+  const releases: (() => void)[] = [];
+  const made: Made[] = [];
+  const end = (moved: Moved | null): void => {
+    const isDone = moved !== null && moved.fault === null;
+    for (const { index, block, step } of made.reverse()) {
+      const isZero = isDone && granule > 0 && moved.map[step] === 1;
+      if (isDone && !isZero) tables.set(index, block.offset);
+      else target.space.giveBack({ offset: block.offset, fresh: block.fresh && (moved === null || isZero) });
+    }
+    for (const release of releases) release();
+    locks.release(held);
+  };
+  let place: MovePlace | null = null;
+  try {
+    for (const { offset, length } of extents) {
+      releases.push(await tables.prepare(offset / blockBytes, Math.ceil((offset + length) / blockBytes) - 1));
+    }
+    const parts = await partsOf(target, extents, granule, made);
+    if (parts !== null) place = placeOf(target, parts, slice, end);
+  } finally {
+    if (place === null) end(null);
+  }
+  return place;
+}
+
+/** Where the blocks go; new ones are added to `made`. Null where a block would keep what its place held before. */
+async function partsOf(
+  { blockBytes, tables, space }: MoveTarget,
+  extents: readonly Extent[],
+  granule: number,
+  made: Made[],
+): Promise<MovePart[] | null> {
+  const parts: MovePart[] = [];
+  let done = 0;
+  for (const { offset, length } of extents) {
+    for (let at = 0; at < length; at += blockBytes) {
+      const index = (offset + at) / blockBytes;
+      const bytes = Math.min(blockBytes, length - at);
+      let to = tables.place(index)!;
+      if (to < 0) {
+        const block = await space.take();
+        made.push({ index, block, step: granule === 0 ? 0 : Math.floor(done / granule) });
+        if (bytes < blockBytes && !block.fresh) return null;
+        to = block.offset;
+      }
+      const before = parts.at(-1);
+      if (before !== undefined && before.to + before.length === to) before.length += bytes;
+      else parts.push({ length: bytes, to });
+      done += bytes;
+    }
+  }
+  return parts;
+}
+
+function placeOf(
+  { link, file }: MoveTarget,
+  parts: readonly MovePart[],
+  slice: number,
+  done: (moved: Moved | null) => void,
+): MovePlace | null {
+  const into: Located = { file: null, offset: 0, guard: null };
+  let found: Located['file'] = null;
+  for (const { length, to } of parts) {
+    if (!link.locate(to, length, true, into)) return null;
+    const isPlain = into.guard === null && into.offset === to && into.file?.movable === true;
+    into.guard?.release();
+    if (!isPlain || (found !== null && found !== into.file)) return null;
+    found = into.file;
+  }
+  if (found === null) return null;
+  file.unflushed = true;
+  return { target: found, parts, run: null, slice, done };
+}

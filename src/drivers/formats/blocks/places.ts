@@ -1,0 +1,31 @@
+// What the requests of a block format know of its tables and its space.
+
+import type { NewBlock } from './space.js';
+
+/** The block has no place. */
+export const HOLE = -1;
+/** The block reads as zeroes, whatever lies below. */
+export const ZERO = -2;
+
+/** The tables of an image. */
+export interface BlockTables {
+  /** The place of block `index`: an offset in the file, HOLE, ZERO; undefined where the table is not in memory. Throws `corrupt-image`. */
+  place(index: number): number | undefined;
+  /** Reads the table that `place` needs. Rejects with `io`, `corrupt-image`. */
+  load(index: number): Promise<void>;
+  /**
+   * Makes all ready for `set` of these blocks, so that it cannot fail: their tables are in memory, and have space in the file, until what this resolves with is
+   * called. Rejects with `no-space`, `io`, `corrupt-image`.
+   */
+  prepare(first: number, last: number): Promise<() => void>;
+  /** The block lies at `place` from now on, or is ZERO where the format has that. */
+  set(index: number, place: number): void;
+  /** Bytes of tables that were changed, and are not written. */
+  readonly changedBytes: number;
+}
+
+/** New blocks of an image. */
+export interface BlockSource {
+  take(): Promise<NewBlock>;
+  giveBack(block: NewBlock): void;
+}

@@ -1,0 +1,16 @@
+/** A set of numbers below a limit. */
+export class Bits {
+  readonly #bytes: Uint8Array;
+
+  constructor(limit: number) {
+    this.#bytes = new Uint8Array(Math.ceil(limit / 8));
+  }
+
+  has(value: number): boolean {
+    return (this.#bytes[value >>> 3] & (1 << (value & 7))) !== 0;
+  }
+
+  add(value: number): void {
+    this.#bytes[value >>> 3] |= 1 << (value & 7);
+  }
+}
