@@ -184,9 +184,7 @@ export function imageArguments(options: ParsedOptions): ImageArguments {
  * format: as with qemu-img, that is a mistake only when all else is right that is looked at before images are opened.
  */
 export async function openImage(session: Session, name: string, how: ImageArguments): Promise<BlockNode> {
-  if (how.imageOpts && how.format !== undefined) {
-    throw new UsageError('--image-opts and --format are mutually exclusive');
-  }
+  refuseTwoFormats(how);
   const [{ openNode }, { openToRead }, { parseImageOptions }, { withLockHolder }] = await Promise.all([
     import('../block/open.js'),
     import('../workspace/open.js'),
@@ -202,6 +200,11 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   } catch (error) {
     throw couldNotOpen(name, await withLockHolder(session.graph, error, false));
   }
+}
+
+/** Throws `UsageError` where a format is named, and the name of the image is a string of options, which say it, too. */
+export function refuseTwoFormats({ imageOpts, format }: ImageArguments): void {
+  if (imageOpts && format !== undefined) throw new UsageError('--image-opts and --format are mutually exclusive');
 }
 
 /** `openImage` as an opener for workspace/. Only a name that was typed may be a string of options; a name in an image's header never is. */

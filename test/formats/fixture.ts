@@ -3,6 +3,7 @@
 import type { Random } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
 import type { DriverEntry } from '../conformance/entry.js';
+import type { Effects } from '../schema/effects/kit.js';
 
 export interface FormatFixture {
   readonly name: string;
@@ -16,6 +17,8 @@ export interface FormatFixture {
   readonly simulated?: SimulatedFormat;
   /** Its images that we and QEMU's tools write in turns; left out: none but in tests of its own. */
   readonly shared?: SharedFormat;
+  /** The proofs of its options (test/schema/members.test.ts), of a format whose proofs are not there. */
+  readonly effects?: Effects;
 }
 
 /** How images of a format are drawn for the simulation. */

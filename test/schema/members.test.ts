@@ -4,6 +4,7 @@
 import { expect } from 'chai';
 import { TYPES } from '../../src/schema/generated/table.js';
 import type { Members, TypeReference, TypeTable } from '../../src/schema/table.js';
+import { FORMATS } from '../formats/index.js';
 import { blkdebug } from './effects/blkdebug.js';
 import { copyBeforeWrite } from './effects/copy-before-write.js';
 import { create } from './effects/create.js';
@@ -29,6 +30,7 @@ const EFFECTS: Effects = {
   ...qcow2Effects,
   ...overlap,
   ...create,
+  ...Object.assign({}, ...FORMATS.map(({ effects }) => effects)),
 };
 
 /** `Type.member` of all that can be said in `roots`. */

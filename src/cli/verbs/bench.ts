@@ -19,7 +19,15 @@ import {
 } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, write } from '../output.js';
-import { couldNotOpen, Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
+import {
+  couldNotOpen,
+  Interrupt,
+  imageArguments,
+  openImage,
+  reasonWithFile,
+  refuseTwoFormats,
+  withSession,
+} from '../session.js';
 import type { Verb } from '../verb.js';
 
 const MAX_INT = 2 ** 31 - 1;
@@ -105,6 +113,7 @@ async function run(options: ParsedOptions): Promise<number> {
   if (plan.flushInterval > 0 && plan.flushInterval < plan.depth) {
     throw new UsageError("Flush interval can't be smaller than depth");
   }
+  refuseTwoFormats(how);
   if (plan.native && !plan.cache.direct) throw couldNotOpen(filename, needsDirect());
   return withSession(
     [],

@@ -69,6 +69,7 @@ import {
   imageArguments,
   openImage,
   reasonWithFile,
+  refuseTwoFormats,
   type Session,
   withSession,
 } from '../session.js';
@@ -225,9 +226,10 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   const plan = planOf(options, format);
+  const targetArguments = { imageOpts: plan.targetImageOpts, format: options.get('output-format') };
   const convertAll = async (session: Session): Promise<number> => {
     if (plan.fromStandard) {
-      refuseTwoFormats(options);
+      refuseTwoFormats(targetArguments);
       return convertFromStandard(session, plan);
     }
     const how: ImageArguments = { ...imageArguments(options), cache: plan.sourceCache, purpose: 'copy' };
@@ -243,17 +245,11 @@ async function run(options: ParsedOptions): Promise<number> {
     if (several && plan.bitmaps !== 'none') throw new UsageError('Copying bitmaps only possible with single source');
     const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
     // As qemu-img, where the target would be opened.
-    if (bitmaps !== null) refuseTwoFormats(options);
+    if (bitmaps !== null) refuseTwoFormats(targetArguments);
     if (plan.toStandard) return convertToStandard(session, source, plan);
     return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);
   };
   return withSession(options.all('object'), convertAll, { readsInput: plan.fromStandard });
-}
-
-/** Throws `UsageError` where the target's format is named, and the options of the target say it, too. */
-function refuseTwoFormats(options: ParsedOptions): void {
-  if (!options.has('target-image-opts') || !options.has('output-format')) return;
-  throw new UsageError('--image-opts and --format are mutually exclusive');
 }
 
 /** The bitmaps that the target gets, and those that it does not. */

@@ -1,5 +1,6 @@
 import type { FormatFixture, SharedFormat, SimulatedFormat } from '../fixture.js';
 import { VDI_ENTRIES } from './conformance.js';
+import { VDI_EFFECTS } from './effects.js';
 import { VDI_MUTANTS } from './mutants.js';
 
 const MIB = 1 << 20;
@@ -28,4 +29,5 @@ export const VDI: FormatFixture = {
   mutants: VDI_MUTANTS,
   simulated: SIMULATED,
   shared: SHARED,
+  effects: VDI_EFFECTS,
 };
