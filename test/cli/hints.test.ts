@@ -1,7 +1,7 @@
 // What is said under Diskwright's own name about a word that may be misspelt, or that is QEMU's and not ours yet; by the name qemu-img, nothing is added.
 
 import { expect } from 'chai';
-import { hintOn } from '../../src/block/registry.js';
+import { hintOn, knownDriver } from '../../src/block/registry.js';
 import { type OptionSpec, ParsedOptions } from '../../src/cli/getopt.js';
 import { linesOnWords } from '../../src/cli/misspelt.js';
 import { VERBS } from '../../src/cli/verb-table.js';
@@ -102,7 +102,8 @@ describe('hints', function () {
 
   it("say that a format is QEMU's, and what to do", () => {
     registerDrivers();
-    for (const name of ['bochs', 'cloop', 'dmg', 'parallels', 'qcow', 'qed', 'vdi', 'vhdx', 'vmdk', 'vpc']) {
+    const all = ['bochs', 'cloop', 'dmg', 'parallels', 'qcow', 'qed', 'vdi', 'vhdx', 'vmdk', 'vpc'];
+    for (const name of all.filter((name) => knownDriver(name) === null)) {
       const yet = `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
       expect(hintOn(name)).to.match(new RegExp(`^${yet}`));
     }
