@@ -3,14 +3,24 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { allDrivers } from '../../src/block/registry.js';
 import { bashCompletion } from '../../src/cli/completion/bash.js';
 import { fishCompletion } from '../../src/cli/completion/fish.js';
 import { type CompletedProgram, completedProgram } from '../../src/cli/completion/words.js';
 import { zshCompletion } from '../../src/cli/completion/zsh.js';
 import { formatNames } from '../../src/cli/format-names.js';
 import { REPLACED_PROGRAMS, VERBS } from '../../src/cli/verb-table.js';
+import { registerDrivers } from '../../src/drivers/index.js';
 import { Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
+
+registerDrivers();
+/** The formats that images are made in. */
+const MADE = [...allDrivers()]
+  .filter(({ kind, create }) => kind === 'format' && create !== undefined)
+  .map(({ name }) => name)
+  .sort()
+  .join(' ');
 
 /** Words as bash has them before the cursor, the last one unfinished, and what it offers. */
 const BASH: readonly (readonly [typed: string, offered: string | RegExp])[] = [
@@ -22,7 +32,7 @@ const BASH: readonly (readonly [typed: string, offered: string | RegExp])[] = [
   ['--as =', 'qemu-img qemu-io qemu-nbd'],
   ['help sna', 'snapshot'],
   ['info -f r', 'raw'],
-  ['convert -O ', 'luks qcow2 raw'],
+  ['convert -O ', MADE],
   ['info --output = js', 'json'],
   ['info --output =', 'human json'],
   ['info --output js', 'json'],
@@ -88,7 +98,7 @@ const BASH_TOOLS: typeof BASH = [
   ['qemu-io --cache = no', 'none'],
   ['qemu-io an', 'another'],
   ['qemu-nbd --cache = write', 'writeback writethrough'],
-  ['qemu-nbd -f q', 'qcow2'],
+  ['qemu-nbd -f qcow2', 'qcow2'],
 ];
 
 /** A line before the cursor, and what it is after a Tab: where several words fit, what they have in common is added. */

@@ -6,7 +6,7 @@ import { parseOptions } from '../../src/cli/getopt.js';
 import type { Verb } from '../../src/cli/verb.js';
 import { verbHelp } from '../../src/cli/verb.js';
 import { VERBS } from '../../src/cli/verb-table.js';
-import { Workshop } from '../support/cli.js';
+import { type Outcome, Workshop } from '../support/cli.js';
 
 const GOLDEN_MAP = `usage: diskwright map [-f FMT | --image-opts] [-s OFFSET] [-l LEN]
                       [--output=FORMAT] [-U] FILENAME...
@@ -25,7 +25,7 @@ was found before is printed, as by qemu-img: then the JSON has no end.
 
 Options:
   -f, --format=FMT
-      Format of the image: raw, qcow2 or luks. Without it the image is probed.
+      Format of the image: FORMATS. Without it the image is probed.
   --image-opts
       FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2.
       Excludes -f.
@@ -57,6 +57,15 @@ Examples:
   diskwright map --output=json -s 1G -l 64M disk.qcow2
       everything about 64 MiB of the image
 `;
+
+/** One more format changes the text, and the breaks of its lines. */
+function withoutFormats(outcome: Outcome): Outcome {
+  const stdout = outcome.stdout.replace(
+    /Format of the image: raw, [^.]*\.\s+Without\s+it\s+the\s+image\s+is\s+probed\./,
+    'Format of the image: FORMATS. Without it the image is probed.',
+  );
+  return { ...outcome, stdout };
+}
 
 async function load(name: string): Promise<Verb> {
   return (await VERBS[name].load()).verb;
@@ -96,12 +105,12 @@ describe('command line help', () => {
   });
 
   it('shows the same text wherever --help or -h stands', () => {
-    expect(shop.ours('map', '--help')).to.deep.equal({ code: 0, stdout: GOLDEN_MAP, stderr: '' });
-    expect(shop.ours('map', 'gone', '-h').stdout).to.equal(GOLDEN_MAP);
+    expect(withoutFormats(shop.ours('map', '--help'))).to.deep.equal({ code: 0, stdout: GOLDEN_MAP, stderr: '' });
+    expect(withoutFormats(shop.ours('map', 'gone', '-h')).stdout).to.equal(GOLDEN_MAP);
   });
 
   it('shows it for "help VERB", too, and the general help for "help"', () => {
-    expect(shop.ours('help', 'map')).to.deep.equal({ code: 0, stdout: GOLDEN_MAP, stderr: '' });
+    expect(withoutFormats(shop.ours('help', 'map'))).to.deep.equal({ code: 0, stdout: GOLDEN_MAP, stderr: '' });
     expect(shop.ours('help')).to.deep.equal(shop.ours('--help'));
   });
 
@@ -114,7 +123,7 @@ describe('command line help', () => {
     expect(code).to.equal(0);
     expect([...stdout.matchAll(/^ {2}([a-z]+) {2,}\w/gm)].map(([, name]) => name)).to.have.members(Object.keys(VERBS));
     expect(stdout.split('\n').filter((line) => line.length > 80)).to.deep.equal([]);
-    expect(stdout.replaceAll('\n', ' ')).to.include('Formats: raw, qcow2 or luks. ');
+    expect(stdout.replaceAll('\n', ' ')).to.match(/Formats: raw, qcow2, [a-z0-9, ]+ or [a-z0-9]+\. /);
   });
 
   it('says version, engine and codecs', () => {
