@@ -146,6 +146,8 @@ function makesImages(format: string, texts: readonly string[]): boolean {
 /** What the storage of an image of this name is made with: a file has options of its own, beside those of the format. */
 function storageOptionsOf(target: string): readonly CreateOption[] {
   registerDrivers();
+  // No file has that name, which the one who makes the image says.
+  if (target === '') return defaultDriver('path').storageOptions ?? [];
   try {
     const { driver, ...place } = parseProtocolName(target);
     if ('filename' in place && statSync(encodeName(String(place.filename)), { throwIfNoEntry: false })?.isBlockDevice())

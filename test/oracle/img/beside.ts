@@ -160,7 +160,7 @@ function looks(folder: string, names: readonly string[]): Record<string, unknown
 }
 
 /** Bytes up to `end` that are of one kind. */
-export interface MapRun {
+interface MapRun {
   end: number;
   depth: number;
   zero: boolean;
@@ -175,7 +175,7 @@ function mapOf({ code, stdout }: Outcome): number | null | MapRun[] {
 }
 
 /** With one run where several of a kind stand one behind the other. */
-export function mergedRuns(runs: readonly MapRun[]): MapRun[] {
+function mergedRuns(runs: readonly MapRun[]): MapRun[] {
   const merged: MapRun[] = [];
   for (const run of runs) {
     const last = merged.at(-1);
