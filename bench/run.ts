@@ -15,6 +15,7 @@ import { daemonCases } from './cases/daemon.js';
 import { encryptionCases } from './cases/encryption.js';
 import { extendedL2Cases } from './cases/extended-l2.js';
 import { filterCases } from './cases/filters.js';
+import { formatCases } from './cases/formats.js';
 import { guestCases } from './cases/guest.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
@@ -121,6 +122,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
   return [
     ...convertCases(data, OURS),
     ...streamedCases(data, OURS),
+    ...formatCases(data, OURS),
     ...compareCases(data, OURS),
     ...jobCases(data, OURS),
     ...guestCases(data, OURS),

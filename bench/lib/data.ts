@@ -161,6 +161,11 @@ export interface DataSet {
   heads: { mib: number; path: string }[];
 }
 
+/** `fs` in another format, as qemu-img makes it. */
+export function inFormat({ folder, fsRaw }: DataSet, format: string): string {
+  return once(join(folder, `fs.${format}`), (path) => qemuImg('convert', '-f', 'raw', '-O', format, fsRaw, path));
+}
+
 /** The data sets below `folder`: where they are once `makeData` has made them. */
 export function dataIn(folder: string): DataSet {
   const file = (name: string) => join(folder, name);
