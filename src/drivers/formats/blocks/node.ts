@@ -1,339 +1,106 @@
-// A disk in blocks of one size, each of which the tables of its format place in the file: the requests of all such formats.
-//
-//   disk    | 0     | 1     | 2     | 3     | ...          place of a block: an offset in the file, HOLE, or ZERO
-//               \       .       |
-//   file    | header | table | 2     | 0     |              new blocks go to the end
-//
-// A hole reads as the backing node does, or as zeroes; so it becomes a block when it is written to: the block is filled (with what lies below, where not all of it is written), and
-// then its place is set, which is durable with the next commit (commits.ts). A block never moves, and never becomes a hole, while the image is open: what is located
-// stays so. What is discarded, and what becomes zeroes, keeps its block, whose space in the file is given back.
+// A node of a format whose disk is one run of blocks (requests.ts): what it says of them.
 
 import { FormatNode } from '../../../block/node/format.js';
 import type { BlockStatus, Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
-import { RangeLock } from '../../../util/range-lock.js';
-import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
-import { prepareBlocks } from './move.js';
-import { type BlockSource, type BlockTables, HOLE, ZERO } from './places.js';
-import type { NewBlock } from './space.js';
-
-/** Changed tables of so many bytes are written before more is written to the disk. */
-const MAX_CHANGED_BYTES = 16 << 20;
-
-/** One run of a request, within blocks that lie one behind the other. */
-interface Run {
-  place: number;
-  length: number;
-}
-
-/** What is written to the file at once. */
-interface Piece {
-  offset: number;
-  bytes: Uint8Array;
-}
+import type { BlockSource, BlockTables } from './places.js';
+import { type BlockDisk, BlockRequests } from './requests.js';
 
 export abstract class BlocksNode extends FormatNode {
   protected abstract readonly blockBytes: number;
   protected abstract readonly file: ImageFile;
   protected abstract readonly tables: BlockTables;
   protected abstract readonly space: BlockSource;
-  /** A block can be ZERO. */
+  /** See `BlockDisk`. */
   protected readonly hasZeroBlocks: boolean = false;
-  /** Block status calls a hole of an image that has nothing below it allocated, as QEMU does for the format. */
   protected readonly holesAreAllocated: boolean = false;
-  /** Block status asks the file, too, where blocks are holes of it: all blocks were allocated when the image was made. */
   protected get looksIntoFile(): boolean {
     return false;
   }
-  readonly #locks = new RangeLock();
+  readonly #requests = new BlockRequests(this.#disk());
 
   /** Makes durable what was answered. */
   protected abstract commit(): Promise<void>;
+
+  /** The node as its requests see it: its fields are set when its constructor has run. */
+  #disk(): BlockDisk {
+    const node = this;
+    return {
+      get blockBytes() {
+        return node.blockBytes;
+      },
+      get length() {
+        return node.length;
+      },
+      get file() {
+        return node.file;
+      },
+      get tables() {
+        return node.tables;
+      },
+      get space() {
+        return node.space;
+      },
+      get memory() {
+        return node.host.memory;
+      },
+      get below() {
+        return node.cow;
+      },
+      get hasZeroBlocks() {
+        return node.hasZeroBlocks;
+      },
+      get holesAreAllocated() {
+        return node.holesAreAllocated;
+      },
+      get looksIntoFile() {
+        return node.looksIntoFile;
+      },
+      commit: () => node.commit(),
+      writeData: (offset, length, flags) => super.doWriteZeroes(offset, length, flags),
+    };
+  }
 
   override get clusterBytes(): number {
     return this.blockBytes;
   }
 
-  /** The run at `offset`, of `length` bytes at most; null where a table is to be read first. Throws `corrupt-image`. */
-  #runAt(offset: number, length: number): Run | null {
-    const { blockBytes, tables } = this;
-    const first = Math.floor(offset / blockBytes);
-    const place = tables.place(first);
-    if (place === undefined) return null;
-    const within = offset - first * blockBytes;
-    let end = blockBytes - within;
-    for (let index = first + 1; end < length; index++) {
-      const next = tables.place(index);
-      if (next === undefined || (place < 0 ? next !== place : next !== place + (index - first) * blockBytes)) break;
-      end += blockBytes;
-    }
-    return { place: place < 0 ? place : place + within, length: Math.min(end, length) };
-  }
-
-  async #loadedRun(offset: number, length: number): Promise<Run> {
-    for (;;) {
-      const run = this.#runAt(offset, length);
-      if (run !== null) return run;
-      await this.tables.load(Math.floor(offset / this.blockBytes));
-    }
-  }
-
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    const run = this.#runAt(offset, length);
-    if (run === null || run.length < length) return false;
-    if (run.place >= 0) return this.primary!.locate(run.place, length, write, into);
-    if (write || (run.place === HOLE && this.cow !== null)) return false;
-    into.file = null;
-    into.guard = null;
-    return true;
+    return this.#requests.locate(offset, length, write, into);
   }
 
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    const parts: Promise<void>[] = [];
-    let failure: { error: unknown } | null = null;
-    try {
-      for (let done = 0; done < buffer.length; ) {
-        const at = offset + done;
-        const run = this.#runAt(at, buffer.length - done) ?? (await this.#loadedRun(at, buffer.length - done));
-        const target = buffer.subarray(done, done + run.length);
-        if (run.place >= 0) parts.push(later(this.file.read(run.place, target, 'read_aio')));
-        else if (run.place === HOLE) parts.push(later(this.#readBelow(at, target)));
-        else target.fill(0);
-        done += run.length;
-      }
-    } catch (error) {
-      failure = { error };
-    }
-    await settleAll(parts, failure);
+    await this.#requests.read(offset, buffer);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
-  /** What the backing node has, up to its end; zeroes beyond. */
-  async #readBelow(offset: number, buffer: Uint8Array): Promise<void> {
-    const below = this.cow;
-    const inside = below === null ? 0 : Math.max(0, Math.min(buffer.length, below.length - offset));
-    if (inside < buffer.length) buffer.fill(0, inside);
-    if (inside === 0) return;
-    const stop = this.file.raise('read_backing_aio');
-    if (stop !== undefined) await stop;
-    await below!.read(offset, buffer.subarray(0, inside));
-  }
-
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
-    const run = this.#runAt(offset, length);
-    if (run === null || (run.place >= 0 && this.looksIntoFile)) return null;
-    return this.#statusOf(run);
+    return this.#requests.statusSync(offset, length);
   }
 
-  protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    const status = this.#statusOf(await this.#loadedRun(offset, length));
-    if (status.offset < 0 || !this.looksIntoFile) return status;
-    const { node } = this.primary!;
-    if (status.offset >= node.length) return { ...status, zero: true };
-    const below = await node.blockStatus(status.offset, Math.min(status.length, node.length - status.offset));
-    return { ...status, length: below.length, zero: below.zero };
+  protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.#requests.status(offset, length);
   }
 
-  #statusOf({ place, length }: Run): BlockStatus {
-    const none = { length, compressed: false, offset: -1, node: null };
-    if (place >= 0)
-      return { ...none, allocated: true, data: true, zero: false, offset: place, node: this.primary!.node };
-    if (place === ZERO) return { ...none, allocated: true, data: false, zero: true };
-    const isAlone = this.cow === null;
-    return { ...none, allocated: isAlone && this.holesAreAllocated, data: false, zero: isAlone };
+  protected override doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
+    return this.#requests.write(offset, buffer);
   }
 
-  protected override async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
-    const { blockBytes } = this;
-    const parts: Promise<void>[] = [];
-    let failure: { error: unknown } | null = null;
-    try {
-      for (let done = 0; done < buffer.length; ) {
-        const at = offset + done;
-        const run = await this.#loadedRun(at, buffer.length - done);
-        // Blocks without a place, up to one that has one: together, since their places are neighbours.
-        let { length } = run;
-        if (run.place < 0) {
-          while (done + length < buffer.length) {
-            const next = this.#runAt(at + length, buffer.length - done - length);
-            if (next === null || next.place >= 0) break;
-            length += next.length;
-          }
-        }
-        const source = buffer.subarray(done, done + length);
-        if (run.place >= 0) parts.push(later(this.file.write(run.place, source, 'write_aio')));
-        else parts.push(later(this.#writeNew(at, source, Math.floor(at / blockBytes))));
-        done += length;
-      }
-    } catch (error) {
-      failure = { error };
-    }
-    await settleAll(parts, failure);
-    if (this.tables.changedBytes > MAX_CHANGED_BYTES) await this.commit();
+  protected override doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    return this.#requests.prepareMove(extents, granule);
   }
 
-  /** Writes to blocks from `first` on that had no place when they were looked at. */
-  async #writeNew(offset: number, source: Uint8Array, first: number): Promise<void> {
-    const { blockBytes, tables, space } = this;
-    const last = Math.floor((offset + source.length - 1) / blockBytes);
-    const held = await this.#locks.acquire(first, last + 1);
-    const made: { index: number; block: NewBlock }[] = [];
-    const filled: Uint8Array[] = [];
-    let isTouched = false;
-    let release: (() => void) | null = null;
-    try {
-      release = await tables.prepare(first, last);
-      const pieces: Piece[] = [];
-      for (let index = first; index <= last; index++) {
-        const start = Math.max(offset, index * blockBytes);
-        const end = Math.min(offset + source.length, (index + 1) * blockBytes);
-        const bytes = source.subarray(start - offset, end - offset);
-        const within = start - index * blockBytes;
-        // Somebody else may have come before.
-        const place = tables.place(index);
-        if (place !== undefined && place >= 0) {
-          addPiece(pieces, { offset: place + within, bytes });
-          continue;
-        }
-        const block = await space.take();
-        made.push({ index, block });
-        const whole = await this.#wholeBlock(index, within, bytes, block, place === ZERO);
-        if (whole !== null) filled.push(whole);
-        addPiece(
-          pieces,
-          whole === null ? { offset: block.offset + within, bytes } : { offset: block.offset, bytes: whole },
-        );
-      }
-      isTouched = true;
-      await settleAll(pieces.map((piece) => later(this.file.write(piece.offset, piece.bytes, 'write_aio'))));
-      for (const { index, block } of made.splice(0)) tables.set(index, block.offset);
-    } finally {
-      for (const { block } of made.reverse()) space.giveBack({ ...block, fresh: block.fresh && !isTouched });
-      for (const bytes of filled) this.host.memory.free(bytes);
-      release?.();
-      this.#locks.release(held);
-    }
+  protected override doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    return this.#requests.writeZeroes(offset, length, flags);
   }
 
-  /**
-   * All of a new block, `bytes` at `within` of it, the rest what the block reads as now; null where the place reads so already, but for `bytes`. The caller frees it.
-   * `isZero`: it reads as zeroes, whatever lies below.
-   */
-  async #wholeBlock(
-    index: number,
-    within: number,
-    bytes: Uint8Array,
-    { fresh }: NewBlock,
-    isZero: boolean,
-  ): Promise<Uint8Array | null> {
-    const { blockBytes, cow } = this;
-    const start = index * blockBytes;
-    const end = Math.min(start + blockBytes, this.length);
-    if (bytes.length === blockBytes) return null;
-    const below = isZero || cow === null ? 0 : Math.max(0, Math.min(end, cow.length) - start);
-    if (below === 0 && fresh) return null;
-    const whole = this.host.memory.allocate(blockBytes);
-    try {
-      const tail = within + bytes.length;
-      whole.fill(0);
-      const reads: Promise<void>[] = [];
-      if (below > 0 && within > 0)
-        reads.push(later(this.#readBelow(start, whole.subarray(0, Math.min(within, below)))));
-      if (below > tail) reads.push(later(this.#readBelow(start + tail, whole.subarray(tail, below))));
-      await settleAll(reads);
-      whole.set(bytes, within);
-      return whole;
-    } catch (error) {
-      this.host.memory.free(whole);
-      throw error;
-    }
-  }
-
-  /** Whole blocks, and the part of the last one that the disk has: what the host's copy step writes goes to its places at once. See `move.ts`. */
-  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    const { blockBytes, tables, space, file, length } = this;
-    if (this.tables.changedBytes > MAX_CHANGED_BYTES) await this.commit();
-    return prepareBlocks(
-      { blockBytes, tables, space, file, length, locks: this.#locks, link: this.primary! },
-      extents,
-      granule,
-    );
-  }
-
-  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    const end = offset + length;
-    for (let at = offset; at < end; ) {
-      const run = await this.#loadedRun(at, end - at);
-      const stop = at + run.length;
-      if (run.place >= 0) {
-        await this.primary!.writeZeroes(run.place, run.length, {
-          mayUnmap: flags.mayUnmap,
-          noFallback: flags.noFallback,
-        });
-      } else if (run.place === HOLE && this.cow !== null && at < this.cow.length) {
-        await this.#zeroHoles(at, run.length, flags);
-      }
-      at = stop;
-    }
-  }
-
-  /** Of holes over a backing node: whole blocks become ZERO where the format has that; everything else is written. */
-  async #zeroHoles(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    const { blockBytes, tables } = this;
-    const first = Math.ceil(offset / blockBytes);
-    const end =
-      offset + length === this.length
-        ? Math.ceil(this.length / blockBytes)
-        : Math.floor((offset + length) / blockBytes);
-    if (!this.hasZeroBlocks || first >= end) return super.doWriteZeroes(offset, length, flags);
-    const head = first * blockBytes - offset;
-    const tail = offset + length - end * blockBytes;
-    if (head > 0) await super.doWriteZeroes(offset, head, flags);
-    await this.#locks.with(first, end, async () => {
-      const release = await tables.prepare(first, end - 1);
-      try {
-        for (let index = first; index < end; index++) {
-          const place = tables.place(index)!;
-          if (place === HOLE) tables.set(index, ZERO);
-          else if (place >= 0) {
-            const bytes = Math.min(blockBytes, this.length - index * blockBytes);
-            await this.file.writeZeroes(place, bytes, flags.mayUnmap);
-          }
-        }
-      } finally {
-        release();
-      }
-    });
-    if (tail > 0) await super.doWriteZeroes(end * blockBytes, tail, flags);
-  }
-
-  protected override async doDiscard(offset: number, length: number): Promise<void> {
-    const end = offset + length;
-    for (let at = offset; at < end; ) {
-      const run = await this.#loadedRun(at, end - at);
-      if (run.place >= 0) await this.file.discard(run.place, run.length);
-      at += run.length;
-    }
+  protected override doDiscard(offset: number, length: number): Promise<void> {
+    return this.#requests.discard(offset, length);
   }
 
   protected override async doFlush(): Promise<void> {
     if (this.readOnly) return super.doFlush();
     await this.commit();
   }
-}
-
-/** Adds a piece; one that follows the last in the file and in memory is one with it. */
-function addPiece(pieces: Piece[], piece: Piece): void {
-  const last = pieces.at(-1);
-  if (
-    last !== undefined &&
-    last.offset + last.bytes.length === piece.offset &&
-    last.bytes.buffer === piece.bytes.buffer &&
-    last.bytes.byteOffset + last.bytes.length === piece.bytes.byteOffset
-  ) {
-    last.bytes = new Uint8Array(last.bytes.buffer, last.bytes.byteOffset, last.bytes.length + piece.bytes.length);
-    return;
-  }
-  pieces.push(piece);
 }

@@ -1,4 +1,4 @@
-// vdi: VirtualBox's image. Its map is one entry for each block (blocks/node.ts); new blocks go behind those that the header counts, so that the count is raised
+// vdi: VirtualBox's image. Its map is one entry for each block (blocks/requests.ts); new blocks go behind those that the header counts, so that the count is raised
 // on the disk before an entry points there.
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
