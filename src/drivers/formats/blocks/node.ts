@@ -66,6 +66,11 @@ export abstract class BlocksNode extends FormatNode {
     return this.blockBytes;
   }
 
+  override expectWrites(bytes: number): void {
+    super.expectWrites(bytes);
+    if (Number.isSafeInteger(bytes) && bytes >= 0) this.file.expect(bytes);
+  }
+
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
     return this.#requests.locate(offset, length, write, into);
   }
