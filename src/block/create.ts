@@ -146,7 +146,8 @@ export async function checkBackingFile(
   try {
     // As whoever opens the image will: what it may not name is not written into it.
     const referrer = await referrerToBe(graph.host, filename);
-    const how = { format, readOnly: true, forceShare: true, referrer };
+    // As qemu-img, which needs no password to make an overlay.
+    const how = { format, readOnly: true, forceShare: true, referrer, onlyHeader: true };
     const node = await openNode(graph, resolveBackingName(filename, name), how);
     const { length } = node;
     await graph.release(node);

@@ -15,6 +15,8 @@ export interface NodeSettings extends InheritedOptions {
   nodeName?: string;
   /** What the image refers to is opened, too. */
   backing: boolean;
+  /** Nothing is read of the disk, nor of what lies below it. */
+  onlyHeader: boolean;
   /** The image, and nothing below it, is opened to be repaired. */
   forRepair: boolean;
   /** The same, to be salvaged; null: not. */

@@ -61,6 +61,8 @@ export interface InnerOpenOptions {
   defaults?: Readonly<Record<string, unknown>>;
   /** The name is not the user's: it is from this image. */
   referrer?: Referrer;
+  /** Nothing is read of the disk, in any image of the chain: see `OpenRequest.onlyHeader`. What is opened is read-only. */
+  onlyHeader?: boolean;
   /** To be repaired: see `OpenRequest.forRepair`. */
   forRepair?: boolean;
   /** To be salvaged: see `OpenRequest.salvage`. What is opened is read-only. */
@@ -93,6 +95,7 @@ export async function openNode(
     detectZeroes: options.detectZeroes ?? 'off',
     nodeName: options.nodeName,
     backing: options.backing ?? true,
+    onlyHeader: options.onlyHeader ?? false,
     forRepair: options.forRepair ?? false,
     salvage: options.salvage ?? null,
     above: [],
@@ -195,7 +198,7 @@ async function openLevel(
     options: own,
     openChild: children.open.bind(children),
     probed: options.driver === undefined,
-    withBacking: settings.backing,
+    onlyHeader: settings.readOnly && (settings.onlyHeader || !settings.backing),
     forRepair: settings.forRepair,
     salvage: settings.salvage,
     use: { readOnly: settings.readOnly, forceShare: settings.forceShare },

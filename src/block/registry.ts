@@ -34,8 +34,8 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   openChild: OpenChild;
   /** The format was found out, not named. */
   probed: boolean;
-  /** The backing file will be opened too; false where somebody only looks at this one image. */
-  withBacking: boolean;
+  /** Somebody looks at what the header says, and reads nothing of the disk: no password is needed. */
+  onlyHeader: boolean;
   /** What the needs of its children follow from: `ROLES.image.permissions(use)`. */
   use: NodeUse;
   /** It is opened to be repaired: what forbids other users to write does not count, and nothing is mended at once. */

@@ -34,7 +34,7 @@ export function changedMeanwhile(filename: string): BlockError {
  * to `file` as its primary child: through that it is read again, under the lock. Rejects as `read` and `make`, and with `changedMeanwhile`.
  */
 export async function openByHead<N extends FormatNode>(
-  { node, withBacking }: Pick<OpenRequest, 'node' | 'withBacking'>,
+  { node, onlyHeader }: Pick<OpenRequest, 'node' | 'onlyHeader'>,
   file: BlockNode,
   read: (link: Child) => Promise<Uint8Array>,
   make: (head: Uint8Array) => N | Promise<N>,
@@ -47,7 +47,7 @@ export async function openByHead<N extends FormatNode>(
   };
   const head = await withLink(file, look, read);
   // Whoever looks at this image alone takes it as it is.
-  const isLook = (!withBacking && node.readOnly) || node.forceShare;
+  const isLook = onlyHeader || node.forceShare;
   const refuseChanged = async (link: Child): Promise<void> => {
     if (!isLook && Buffer.compare(await read(link), head) !== 0) throw changedMeanwhile(file.filename);
   };

@@ -174,7 +174,7 @@ async function backingSize(
       session.graph,
       filename,
       { name: backing, format },
-      (name, referrer) => openImage(session, name, { format, forceShare: true, referrer }),
+      (name, referrer) => openImage(session, name, { format, forceShare: true, referrer, onlyHeader: true }),
     );
     if (detected !== null) {
       reportError(`${filename}: ${NO_BACKING_FORMAT}`);

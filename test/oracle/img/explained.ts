@@ -166,7 +166,6 @@ const SEVERAL = /Cannot mix/;
 
 /** Whether qemu-img says `mine` of the same command line with one or two things less, or right: then this was one of several mistakes. */
 function isSaidWithoutOne(words: readonly string[], mine: Outcome, images: Images): boolean {
-  const folder = images.copyFor([...words, ...RIGHT]);
   /** What was not tried yet. */
   const tried = new Set<string>();
   const fresh = (edits: Iterable<Edit>): Edit[] =>
@@ -177,17 +176,23 @@ function isSaidWithoutOne(words: readonly string[], mine: Outcome, images: Image
   /** By what qemu-img says: the first edit after which it says so. A second thing is looked for only where the first was one. */
   const others = new Map<string, Edit>();
   const isSaid = (edit: Edit): boolean => {
-    const said = filtered(run('qemu-img', edit.edited, folder), folder);
+    const said = saidAlone(edit.edited, images);
     const key = SEVERAL.test(said.stderr) ? edit.edited.join(' ') : said.stderr;
     if (said.code !== 0 && !others.has(key)) others.set(key, edit);
     return said.code === mine.code && isSame(said.stderr, replaced(mine.stderr, edit));
   };
+  if (fresh([...edits(words), ...edits(withoutObjects(words))]).some(isSaid)) return true;
+  const further = [...others.values()].flatMap(({ edited, replacements }) =>
+    [...edits(edited)].map((edit) => ({ ...edit, replacements: [...replacements, ...edit.replacements] })),
+  );
+  return fresh(further).some(isSaid);
+}
+
+/** What qemu-img says, on files of its own: it removes a target that it could not make. */
+function saidAlone(words: readonly string[], images: Images): Outcome {
+  const folder = images.copyFor([...words, ...RIGHT]);
   try {
-    if (fresh([...edits(words), ...edits(withoutObjects(words))]).some(isSaid)) return true;
-    const further = [...others.values()].flatMap(({ edited, replacements }) =>
-      [...edits(edited)].map((edit) => ({ ...edit, replacements: [...replacements, ...edit.replacements] })),
-    );
-    return fresh(further).some(isSaid);
+    return filtered(run('qemu-img', words, folder), folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -18,14 +18,12 @@ import { hasLuksMagic } from './header.js';
 import type { ReadMaterial } from './key-slots.js';
 import { HEADER, openVolume, readVolumeHead, roomFor, type Volume, volumeOf } from './volume.js';
 
-async function openLuks({ graph, node, options, openChild, use, withBacking }: OpenRequest<'luks'>): Promise<LuksNode> {
+async function openLuks({ graph, node, options, openChild, use, onlyHeader }: OpenRequest<'luks'>): Promise<LuksNode> {
   const file = await openChild('file', null, 'image');
   const header = options.header === undefined ? null : await openChild(HEADER, null, 'header');
   if (header !== null) await refuseHeaderIn(file, header);
   const place = header ?? file;
   const path = place.filename;
-  // Whoever looks at the header alone needs no password.
-  const onlyHeader = !withBacking && node.readOnly;
   const secret = options['key-secret'];
   if (!onlyHeader) checkPassword(graph, secret, 'key-secret', path);
   const look: OutsideUse = {

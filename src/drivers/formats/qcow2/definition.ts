@@ -281,7 +281,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   open: async (request: OpenRequest<'qcow2'>) => {
     if (request.salvage !== null) return openSalvaged(request, request.salvage);
     const file = await request.openChild('file', null, 'image');
-    const image = await openQcow2(request, file, !request.withBacking && request.node.readOnly);
+    const image = await openQcow2(request, file, request.onlyHeader);
     await openBacking(request, image);
     await refuseDataBelow(image);
     return image;
