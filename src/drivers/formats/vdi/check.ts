@@ -4,7 +4,7 @@ import type { CheckResult, RepairKind } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
-import { Bits } from './bits.js';
+import { Bits } from '../blocks/bits.js';
 import { BLOCK_BYTES, DISCARDED, type Header, UNALLOCATED } from './header.js';
 
 const STEP_BYTES = 1 << 20;

@@ -8,8 +8,8 @@
 
 import type { RepairKind } from '../../../block/abilities.js';
 import type { ImageFile } from '../../image-file.js';
+import { Bits } from '../blocks/bits.js';
 import type { LinearTable } from '../blocks/linear-table.js';
-import { Bits } from './bits.js';
 import { readEntries } from './check.js';
 import { BLOCK_BYTES, type Header, UNALLOCATED } from './header.js';
 

@@ -2,9 +2,9 @@
 // is looked through before the first block is taken (4 bytes for each MiB of the disk).
 
 import type { ImageFile } from '../../image-file.js';
+import { Bits } from '../blocks/bits.js';
 import type { BlockSource } from '../blocks/places.js';
 import { BlockSpace, type NewBlock } from '../blocks/space.js';
-import { Bits } from './bits.js';
 import { readEntries } from './check.js';
 import { BLOCK_BYTES, type Header } from './header.js';
 
