@@ -18,11 +18,9 @@ export interface LinearPlace {
 /** Entries of 32 bits. */
 export class LinearTable {
   readonly pages: Pages;
-  readonly #file: ImageFile;
   readonly #place: LinearPlace;
 
   constructor(file: ImageFile, place: LinearPlace) {
-    this.#file = file;
     this.#place = place;
     this.pages = new Pages(file);
   }
@@ -52,10 +50,7 @@ export class LinearTable {
         const length = Math.min(PAGE_BYTES, this.#endOffset - offset);
         const page = await this.pages.use(offset, length);
         pages.push(page);
-        // One that is changed has its space.
-        if (page.isChanged) continue;
-        await this.#file.ensureLength(offset + length);
-        await this.#file.reserve(offset, length);
+        await this.pages.reserve(page);
       }
       return release;
     } catch (error) {

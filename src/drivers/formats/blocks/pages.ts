@@ -24,6 +24,8 @@ export class Page {
   to = 0;
   /** Commits that write it, and requests that are about to change it: it stays in memory for them. */
   users = 0;
+  /** Resolves when it has space in the file: see `Pages.reserve`. */
+  space: Promise<void> | null = null;
 
   constructor(offset: number, bytes: Uint8Array) {
     this.offset = offset;
@@ -95,6 +97,23 @@ export class Pages {
     const bytes = new Uint8Array(length);
     await this.#file.read(offset, bytes);
     return this.#add(new Page(offset, bytes));
+  }
+
+  /**
+   * `page`, which has a user, can be written whenever it is to be: its space is allocated, once. A disk that cannot allocate has the content written back instead, so nobody may
+   * do so beside a commit that writes the page. Rejects with `no-space`, `io`.
+   */
+  async reserve(page: Page): Promise<void> {
+    page.space ??= this.#allocate(page).catch((error: unknown) => {
+      page.space = null;
+      throw error;
+    });
+    await page.space;
+  }
+
+  async #allocate({ offset, bytes }: Page): Promise<void> {
+    await this.#file.ensureLength(offset + bytes.length);
+    await this.#file.reserve(offset, bytes.length);
   }
 
   /** A page of zeroes for a table that was just allocated at `offset`: all of it is to be written. */
