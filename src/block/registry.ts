@@ -162,6 +162,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly takesImages?: boolean;
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
   readonly hasBacking?: boolean;
+  /** An image can name a backing file, which is opened, as where it has `hasBacking`; but none is made over another, and none gets another backing file. */
+  readonly readsBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
   readonly createOptions?: CreateOptions;
   /** An image of it can be written in order: how, with these options. Throws as `checkCreate`, and `unsupported` for options with which it cannot. */

@@ -138,7 +138,7 @@ export class LooseOptions {
    * This level, checked as options of the driver. Children are not checked: in the result, a placeholder stands for each that is given. Throws
    * `invalid-argument` and `unknown-option`; for options that were parsed from text, the message is QEMU's.
    */
-  asOptionsOf({ name, kind, hasBacking, withoutOldOptions }: LevelDriver): BlockdevOptions {
+  asOptionsOf({ name, kind, hasBacking, readsBacking, withoutOldOptions }: LevelDriver): BlockdevOptions {
     const { backing } = this.members;
     const children = Object.entries(childrenOf(name));
     for (const [child, { optional }] of children) {
@@ -147,7 +147,7 @@ export class LooseOptions {
         refuseMisspelt(this.members, [...Object.keys(ownMembers(name)), ...Object.keys(GENERAL)], child);
       throw missingChild(child);
     }
-    if (backing !== undefined && !hasBacking) {
+    if (backing !== undefined && !hasBacking && !readsBacking) {
       throw new BlockError('invalid-argument', "Driver doesn't support backing files");
     }
     const level: Record<string, unknown> = { ...this.members, driver: name };
@@ -190,6 +190,7 @@ export interface LevelDriver {
   name: BlockdevDriver;
   kind: 'protocol' | 'format' | 'filter';
   hasBacking?: boolean;
+  readsBacking?: boolean;
   /** Replaces options that have older names by those of the schema. Throws `invalid-argument`. */
   withoutOldOptions?(level: { [key: string]: Nested }): { [key: string]: Nested };
 }
