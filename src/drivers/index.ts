@@ -25,7 +25,7 @@ import { rawDriver } from './formats/raw/driver.js';
 import { vdiDriver } from './formats/vdi/definition.js';
 import { probeVhdx } from './formats/vhdx/probe.js';
 import { probeVmdk } from './formats/vmdk/probe.js';
-import { probeVpc } from './formats/vpc/probe.js';
+import { vpcDriver } from './formats/vpc/definition.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
@@ -44,7 +44,7 @@ export function registerDrivers(): void {
   registerRecogniser('qed', (head) => probeQed(head));
   registerDriver(vdiDriver);
   registerRecogniser('vhdx', (head) => probeVhdx(head));
-  registerRecogniser('vpc', (head) => probeVpc(head));
+  registerDriver(vpcDriver);
   registerRecogniser('vmdk', (head) => probeVmdk(head));
   registerRecogniser('parallels', (head) => probeParallels(head));
   registerRecogniser('bochs', (head) => probeBochs(head));

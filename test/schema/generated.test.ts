@@ -33,6 +33,11 @@ const OURS = new Set([
   'BlockdevOptions(nbd).x-multi-conn',
   'blockdev-add(nbd).x-multi-conn',
   'nbd-server-start.handshake-max-seconds',
+  // QEMU opens no differencing images, and takes the other one from a shell alone.
+  'BlockdevOptions(vpc).backing',
+  'blockdev-add(vpc).backing',
+  'BlockdevOptions(vpc).force_size_calc',
+  'blockdev-add(vpc).force_size_calc',
   // QEMU has them since version 9.0, the last but one as an option of qemu-img alone.
   'BlockdevOptions(luks).header',
   'blockdev-add(luks).header',

@@ -539,7 +539,9 @@ export type BlockdevDriver =
   /** filter: requests go on at the rate that a throttle group allows */
   | 'throttle'
   /** format: VirtualBox's image */
-  | 'vdi';
+  | 'vdi'
+  /** format: the VHD image of Virtual PC, Hyper-V and Xen */
+  | 'vpc';
 
 /** What a discard request does. */
 export type BlockdevDiscardOptions =
@@ -632,6 +634,12 @@ export interface BlockdevOptionsRaw extends BlockdevOptionsGenericFormat {
 export interface BlockdevOptionsGenericCOWFormat extends BlockdevOptionsGenericFormat {
   /** the backing node; null for none (default: the backing file in the image's header) */
   backing?: BlockdevRefOrNull;
+}
+
+/** Driver options of vpc. */
+export interface BlockdevOptionsVpc extends BlockdevOptionsGenericCOWFormat {
+  /** what the size of the disk follows from, whichever program made the image: chs (cylinders, heads and sectors), or current_size */
+  force_size_calc?: string;
 }
 
 /** Driver options of luks. */
@@ -1035,7 +1043,8 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
-  | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat);
+  | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
 
 /** A node. */
 export type BlockdevRef =
@@ -1147,6 +1156,25 @@ export interface BlockdevCreateOptionsVdi {
   preallocation?: PreallocMode;
 }
 
+/** Kinds of VHD images that are made. */
+export type BlockdevVpcSubformat =
+  /** a block gets its place when it is written to */
+  | 'dynamic'
+  /** the file is as large as the disk, and has a footer */
+  | 'fixed';
+
+/** Creates a VHD image in a node. */
+export interface BlockdevCreateOptionsVpc {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk; a disk that is not forced to this size gets as many as cylinders, heads and sectors can say */
+  size: number;
+  /** the kind of image (default: dynamic) */
+  subformat?: BlockdevVpcSubformat;
+  /** the disk has exactly this size, in whole sectors (default: false) */
+  'force-size'?: boolean;
+}
+
 /** What all of {@link BlockdevCreateOptions} have. */
 export interface BlockdevCreateOptionsBase {
   /** the driver */
@@ -1173,7 +1201,8 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevCreateOptionsBase & { driver: 'throttle' })
-  | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi);
+  | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi)
+  | (BlockdevCreateOptionsBase & { driver: 'vpc' } & BlockdevCreateOptionsVpc);
 
 /** An internal snapshot. */
 export interface SnapshotInfo {
@@ -2442,7 +2471,8 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'raw' })
   | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevAmendOptionsBase & { driver: 'throttle' })
-  | (BlockdevAmendOptionsBase & { driver: 'vdi' });
+  | (BlockdevAmendOptionsBase & { driver: 'vdi' })
+  | (BlockdevAmendOptionsBase & { driver: 'vpc' });
 
 /** Starts a job that changes what an image says of itself: the key slots of an encrypted one. It stays listed until job-dismiss. */
 export interface XBlockdevAmendArguments {
@@ -2635,7 +2665,8 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'raw' })
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
   | (BlockStatsSpecificBase & { driver: 'throttle' })
-  | (BlockStatsSpecificBase & { driver: 'vdi' });
+  | (BlockStatsSpecificBase & { driver: 'vdi' })
+  | (BlockStatsSpecificBase & { driver: 'vpc' });
 
 /** Figures of a device and its nodes, or of one node. */
 export interface BlockStats {
@@ -3764,7 +3795,8 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
-  | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat);
+  | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
 
 /** Opens an image and makes a device on it. In the options of its nodes, an empty string as backing node stands for none. */
 export interface BlockdevAdd21Arguments {
@@ -3930,6 +3962,7 @@ export interface QapiTypes {
   BlockdevOptionsGenericFormat: BlockdevOptionsGenericFormat;
   BlockdevOptionsRaw: BlockdevOptionsRaw;
   BlockdevOptionsGenericCOWFormat: BlockdevOptionsGenericCOWFormat;
+  BlockdevOptionsVpc: BlockdevOptionsVpc;
   BlockdevOptionsLUKS: BlockdevOptionsLUKS;
   BlockdevQcow2EncryptionFormat: BlockdevQcow2EncryptionFormat;
   BlockdevQcow2Encryption: BlockdevQcow2Encryption;
@@ -3962,6 +3995,8 @@ export interface QapiTypes {
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;
+  BlockdevVpcSubformat: BlockdevVpcSubformat;
+  BlockdevCreateOptionsVpc: BlockdevCreateOptionsVpc;
   BlockdevCreateOptions: BlockdevCreateOptions;
   SnapshotInfo: SnapshotInfo;
   Qcow2BitmapInfoFlags: Qcow2BitmapInfoFlags;

@@ -2,7 +2,8 @@
 // its format, as for QEMU.
 
 import { hasMagic } from '../../../util/magic.js';
+import { FOOTER_COOKIE } from './footer.js';
 
 export function probeVpc(head: Uint8Array): number {
-  return hasMagic(head, 'conectix') ? 100 : 0;
+  return hasMagic(head, FOOTER_COOKIE) ? 100 : 0;
 }

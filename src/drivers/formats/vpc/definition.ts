@@ -1,0 +1,93 @@
+// The driver definition of vpc: how an image is recognised, opened and created.
+
+import { skipFilters } from '../../../block/chain.js';
+import { formatNodeName } from '../../../block/filename.js';
+import { openBacking } from '../../../block/node/format.js';
+import type { BlockNode } from '../../../block/node/node.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import { ROLES } from '../../../block/roles.js';
+import { openByHead } from '../../../block/stale.js';
+import { bestEffort } from '../../../util/best-effort.js';
+import { BlockError } from '../../../util/errors.js';
+import { checkVpcCreate, createVpc, measureVpc, VPC_CREATE_OPTIONS } from './create.js';
+import { DifferencingNode } from './differencing.js';
+import { VpcNode } from './driver.js';
+import { FixedNode } from './fixed.js';
+import { diskBytes, Kind, parseFooter } from './footer.js';
+import { parseHead, readHead } from './head.js';
+import { probeVpc } from './probe.js';
+
+type AnyVpcNode = VpcNode | FixedNode | DifferencingNode;
+
+function makeNode(request: OpenRequest<'vpc'>, file: BlockNode, head: Uint8Array): AnyVpcNode {
+  const { graph, node, use, options } = request;
+  const rule = options.force_size_calc;
+  const parsed = parseHead(head);
+  const footer = parseFooter(parsed.footer);
+  const opening = {
+    file,
+    filename: rule === undefined ? file.filename : formatNodeName('vpc', { force_size_calc: rule }, file),
+    size: diskBytes(footer, rule, file.filename),
+    permissions: ROLES.image.permissions(use),
+  };
+  if (footer.kind === Kind.fixed) return new FixedNode(graph, node, parsed, opening);
+  if (footer.kind === Kind.differencing) return new DifferencingNode(graph, node, parsed, opening);
+  return new VpcNode(graph, node, parsed, opening);
+}
+
+async function openVpc(request: OpenRequest<'vpc'>): Promise<AnyVpcNode> {
+  const file = await request.openChild('file', null, 'image');
+  const image = await openByHead(request, file, readHead, (head) => makeNode(request, file, head));
+  const isOverlay = image instanceof DifferencingNode;
+  try {
+    if (!(image instanceof FixedNode)) await image.load();
+    if (!isOverlay && request.options.backing !== undefined) {
+      throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: image.filename });
+    }
+  } catch (error) {
+    image.removeChild('file');
+    throw error;
+  }
+  if (!isOverlay) return image;
+  await openBacking(request, image);
+  try {
+    if (!request.onlyHeader) checkParent(image, request.options.backing === undefined);
+    return image;
+  } catch (error) {
+    // Best effort: what the caller must learn is why the parent cannot be used.
+    await image.close().catch(bestEffort('closing after a failed open'));
+    throw error;
+  }
+}
+
+/** Throws `invalid-image` where the parent that the header names is not there, or another image than the one that this one was made over. */
+function checkParent(image: DifferencingNode, isNeeded: boolean): void {
+  const fail = (reason: string): never => {
+    throw BlockError.at(image.filename, 'invalid-image', reason, { operation: 'open' });
+  };
+  const { cow } = image;
+  if (cow === null) {
+    if (isNeeded) fail('The differencing image does not say where its parent is');
+    return;
+  }
+  const parent = skipFilters(cow.node);
+  const isVpc = parent instanceof VpcNode || parent instanceof FixedNode || parent instanceof DifferencingNode;
+  if (!isVpc || parent.uuid === image.parentUuid) return;
+  fail(`The parent has the UUID ${parent.uuid}, and that of the differencing image is ${image.parentUuid}`);
+}
+
+export const vpcDriver: DriverDefinition<'vpc'> = {
+  name: 'vpc',
+  kind: 'format',
+  suffixes: ['vpc', 'vhd'],
+  readsBacking: true,
+  foreignOptions: { place: ['force_size_calc'] },
+  get createOptions() {
+    return VPC_CREATE_OPTIONS;
+  },
+  probe: (head) => probeVpc(head),
+  open: openVpc,
+  checkCreate: (options, path) => checkVpcCreate(options, path),
+  measure: (request) => measureVpc(request),
+  create: (request) => createVpc(request),
+};
