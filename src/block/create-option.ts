@@ -13,6 +13,8 @@ export interface CreateOption {
   isFile?: true;
   /** The option of which it is an older form: they cannot come together. */
   aliasOf?: string;
+  /** With `aliasOf`: the words in which both are refused, where this one says anything. */
+  aliasWords?: string;
   /** Values that are called otherwise there; of a switch, those that say something at all. */
   values?: Readonly<Record<string, string>>;
 }

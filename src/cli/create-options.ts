@@ -248,10 +248,12 @@ export function formattingLine(filename: string, format: string, values: CreateV
 export function imageCreateOptions(format: string, values: CreateValues): ImageCreateOptions {
   const options: Record<string, unknown> = { driver: format };
   for (const option of createOptionsOf(format).options) {
-    const { name, aliasOf } = option;
+    const { name, aliasOf, aliasWords } = option;
     const value = values.get(name);
     if (aliasOf !== undefined && value !== undefined && values.has(aliasOf)) {
-      throw new BlockError('invalid-argument', `'${aliasOf}' and its alias '${name}' can't be used at the same time`);
+      if (aliasWords !== undefined && memberValue(option, value) === undefined) continue;
+      const both = `'${aliasOf}' and its alias '${name}' can't be used at the same time`;
+      throw new BlockError('invalid-argument', aliasWords ?? both);
     }
     if (value !== undefined && option.member !== null) put(options, option.member, memberValue(option, value));
   }

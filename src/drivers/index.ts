@@ -24,7 +24,7 @@ import { probeQed } from './formats/qed/probe.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { vdiDriver } from './formats/vdi/definition.js';
 import { probeVhdx } from './formats/vhdx/probe.js';
-import { probeVmdk } from './formats/vmdk/probe.js';
+import { vmdkDriver } from './formats/vmdk/definition.js';
 import { vpcDriver } from './formats/vpc/definition.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
@@ -45,7 +45,7 @@ export function registerDrivers(): void {
   registerDriver(vdiDriver);
   registerRecogniser('vhdx', (head) => probeVhdx(head));
   registerDriver(vpcDriver);
-  registerRecogniser('vmdk', (head) => probeVmdk(head));
+  registerDriver(vmdkDriver);
   registerRecogniser('parallels', (head) => probeParallels(head));
   registerRecogniser('bochs', (head) => probeBochs(head));
   // Before cloop: the first of those that are equally sure is taken.

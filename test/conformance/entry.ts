@@ -18,6 +18,8 @@ export interface Capabilities {
   /** Bytes that a size is a multiple of; 0 where the size cannot be changed. */
   truncate: number;
   backing: boolean;
+  /** The name of the backing file in its header can be changed. */
+  renamesBacking: boolean;
   /** Tells zeroes that were written from data (where the disk below does). */
   zeroStatus: boolean;
   locate: boolean;
@@ -45,6 +47,8 @@ export interface DriverEntry {
   capabilities: Capabilities;
   /** Virtual size that suits it, bytes. */
   size: number;
+  /** Name of the file that the content lies in. */
+  content: string;
   /** Also run on the real host. */
   real: boolean;
   /** Run on the simulated host, which has no sockets. */
@@ -62,6 +66,7 @@ const NOTHING: Capabilities = {
   keeps: true,
   truncate: 0,
   backing: false,
+  renamesBacking: true,
   zeroStatus: true,
   locate: true,
   compressed: 0,
@@ -104,6 +109,7 @@ export function entry(
   return {
     name,
     size,
+    content: 'a',
     real,
     simulated: true,
     onDevice: {},

@@ -36,7 +36,7 @@ export function faultBehaviours({ kind, driver, capabilities, size, unit, behave
 
     behaves('says that a read failed, and reads again', async ({ node, place, fresh }) => {
       await node.write(0, fresh.fill(1));
-      place.sim!.setFaults({ rules: [{ operations: ['read'], times: 1, path: '/a' }] });
+      place.sim!.setFaults({ rules: [{ operations: ['read'], times: 1, path: `/${driver.content}` }] });
       expect(await codeOf(node.read(0, new Uint8Array(size)))).to.equal('io');
       await expectContent(node, fresh);
     });

@@ -26,6 +26,8 @@ export interface SimulatedFormat {
   draw(random: Random): SimulatedImage;
   /** What an unclean end leaves is repaired before it is checked. */
   readonly repairs: boolean;
+  /** Backing files are of the same format. Default: raw and qcow2. */
+  readonly backsItself?: true;
 }
 
 export interface SimulatedImage {

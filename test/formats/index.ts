@@ -4,6 +4,7 @@ import type { FormatFixture } from './fixture.js';
 import { QCOW2 } from './qcow2/fixture.js';
 import { RAW } from './raw/fixture.js';
 import { VDI } from './vdi/fixture.js';
+import { VMDK } from './vmdk/fixture.js';
 import { VPC } from './vpc/fixture.js';
 
-export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, VDI, VPC];
+export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, VDI, VMDK, VPC];

@@ -45,6 +45,9 @@ const OURS = new Set([
   'BlockdevCreateOptions(luks).detached-header',
   'blockdev-create.options(luks).header',
   'blockdev-create.options(luks).detached-header',
+  // An option of qemu-img alone.
+  'BlockdevCreateOptions(vmdk).backing-fmt',
+  'blockdev-create.options(vmdk).backing-fmt',
 ]);
 
 /** Members that it wants, and newer versions do not. */

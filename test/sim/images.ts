@@ -69,9 +69,9 @@ function isWithoutBacking(format: string): boolean {
   return findDriver(format).hasBacking !== true;
 }
 
-function drawnLayer(format: string, { sectors, clusterBytes, create }: SimulatedImage): Layer {
+function drawnLayer(path: string, format: string, { sectors, clusterBytes, create }: SimulatedImage): Layer {
   return {
-    path: `/top.${format}`,
+    path,
     format,
     sectors,
     clusterSize: clusterBytes,
@@ -103,14 +103,20 @@ export function randomLayer(random: Random, path: string, format: string): Layer
 export function randomChain(random: Random, limits: ChainLimits = {}): Chain {
   registerDrivers();
   const format = limits.format ?? (random.chance(0.85) ? 'qcow2' : 'raw');
-  const drawn = simulatedFormat(format)?.draw(random);
+  const own = simulatedFormat(format);
+  const drawn = own?.draw(random);
   const depth = isWithoutBacking(format) ? 0 : (limits.depth ?? random.pick([0, 0, 1, 1, 2]));
   const layers: Layer[] = [];
   for (let i = 0; i < depth; i++) {
+    if (own?.backsItself) {
+      layers.push(drawnLayer(`/l${i}.${format}`, format, own.draw(random)));
+      continue;
+    }
     const below = i === 0 && random.chance(0.3) ? 'raw' : 'qcow2';
     layers.push(randomLayer(random, `/l${i}.${below}`, below));
   }
-  const top = drawn === undefined ? randomLayer(random, `/top.${format}`, format) : drawnLayer(format, drawn);
+  const top =
+    drawn === undefined ? randomLayer(random, `/top.${format}`, format) : drawnLayer(`/top.${format}`, format, drawn);
   if (limits.extended) Object.assign(top, { version: 'v3', clusterSize: random.pick([16384, 16384, 32768, 65536]) });
   if (limits.encrypted) top.encryption = random.pick(['aes', 'luks']);
   layers.push(top);

@@ -540,6 +540,8 @@ export type BlockdevDriver =
   | 'throttle'
   /** format: VirtualBox's image */
   | 'vdi'
+  /** format: VMware's image */
+  | 'vmdk'
   /** format: the VHD image of Virtual PC, Hyper-V and Xen */
   | 'vpc';
 
@@ -1044,6 +1046,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
 
 /** A node. */
@@ -1156,6 +1159,54 @@ export interface BlockdevCreateOptionsVdi {
   preallocation?: PreallocMode;
 }
 
+/** How a VMDK image is stored. */
+export type BlockdevVmdkSubformat =
+  /** one file, which has space for what was written alone */
+  | 'monolithicSparse'
+  /** a descriptor, and one file with all bytes of the disk */
+  | 'monolithicFlat'
+  /** a descriptor, and sparse files for 2 GiB of the disk each */
+  | 'twoGbMaxExtentSparse'
+  /** a descriptor, and files with the bytes of 2 GiB of the disk each */
+  | 'twoGbMaxExtentFlat'
+  /** one file with compressed grains */
+  | 'streamOptimized';
+
+/** The adapter that VMware is to connect the disk to. */
+export type BlockdevVmdkAdapterType =
+  /** IDE */
+  | 'ide'
+  /** BusLogic */
+  | 'buslogic'
+  /** LSI Logic */
+  | 'lsilogic'
+  /** the adapter of old versions of ESX */
+  | 'legacyESX';
+
+/** Creates a VMDK image in nodes. */
+export interface BlockdevCreateOptionsVmdk {
+  /** the node of the image, or of its descriptor where it has extents beside that */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** the nodes of the extents, in order: one for monolithicFlat, one for each 2 GiB for the subformats of that name; none for the others */
+  extents?: BlockdevRef[];
+  /** how the image is stored (default: monolithicSparse) */
+  subformat?: BlockdevVmdkSubformat;
+  /** name of the backing file, as it is written to the descriptor */
+  'backing-file'?: string;
+  /** vmdk, where it is given */
+  'backing-fmt'?: BlockdevDriver;
+  /** the adapter that the descriptor names (default: ide) */
+  'adapter-type'?: BlockdevVmdkAdapterType;
+  /** version of the virtual hardware that the descriptor names (default: 4) */
+  hwversion?: string;
+  /** version of the guest tools that the descriptor names (default: 2147483647) */
+  toolsversion?: string;
+  /** a grain can be marked as zeroes (default: off) */
+  'zeroed-grain'?: boolean;
+}
+
 /** Kinds of VHD images that are made. */
 export type BlockdevVpcSubformat =
   /** a block gets its place when it is written to */
@@ -1202,6 +1253,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevCreateOptionsBase & { driver: 'throttle' })
   | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi)
+  | (BlockdevCreateOptionsBase & { driver: 'vmdk' } & BlockdevCreateOptionsVmdk)
   | (BlockdevCreateOptionsBase & { driver: 'vpc' } & BlockdevCreateOptionsVpc);
 
 /** An internal snapshot. */
@@ -1287,12 +1339,46 @@ export type ImageInfoSpecificKind =
   /** see `ImageInfoSpecificQCow2` */
   | 'qcow2'
   /** see `QCryptoBlockInfoLUKS` */
-  | 'luks';
+  | 'luks'
+  /** see `ImageInfoSpecificVmdk` */
+  | 'vmdk';
 
 /** The object around `QCryptoBlockInfoLUKS` in QMP's format. */
 export interface ImageInfoSpecificLUKSWrapper {
   /** the information */
   data: QCryptoBlockInfoLUKS;
+}
+
+/** Information about an extent of a VMDK image. */
+export interface VmdkExtentInfo {
+  /** name of its file */
+  filename: string;
+  /** how its descriptor calls its kind; empty where the descriptor lies in it */
+  format: string;
+  /** bytes of the disk */
+  'virtual-size': number;
+  /** bytes of a grain, where there are grains */
+  'cluster-size'?: number;
+  /** its grains are compressed */
+  compressed?: boolean;
+}
+
+/** Information that is specific to VMDK. */
+export interface ImageInfoSpecificVmdk {
+  /** the type that the descriptor says */
+  'create-type': string;
+  /** the content ID */
+  cid: number;
+  /** the content ID of the backing file when the image was made; 4294967295: there is none */
+  'parent-cid': number;
+  /** the extents */
+  extents: VmdkExtentInfo[];
+}
+
+/** The object around `ImageInfoSpecificVmdk` in QMP's format. */
+export interface ImageInfoSpecificVmdkWrapper {
+  /** the information */
+  data: ImageInfoSpecificVmdk;
 }
 
 /** What all of {@link ImageInfoSpecific} have. */
@@ -1304,7 +1390,8 @@ export interface ImageInfoSpecificBase {
 /** Information that is specific to one format. */
 export type ImageInfoSpecific =
   | (ImageInfoSpecificBase & { type: 'qcow2' } & ImageInfoSpecificQCow2Wrapper)
-  | (ImageInfoSpecificBase & { type: 'luks' } & ImageInfoSpecificLUKSWrapper);
+  | (ImageInfoSpecificBase & { type: 'luks' } & ImageInfoSpecificLUKSWrapper)
+  | (ImageInfoSpecificBase & { type: 'vmdk' } & ImageInfoSpecificVmdkWrapper);
 
 /** Information about an image. */
 export interface ImageInfo {
@@ -2472,6 +2559,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevAmendOptionsBase & { driver: 'throttle' })
   | (BlockdevAmendOptionsBase & { driver: 'vdi' })
+  | (BlockdevAmendOptionsBase & { driver: 'vmdk' })
   | (BlockdevAmendOptionsBase & { driver: 'vpc' });
 
 /** Starts a job that changes what an image says of itself: the key slots of an encrypted one. It stays listed until job-dismiss. */
@@ -2666,6 +2754,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
   | (BlockStatsSpecificBase & { driver: 'throttle' })
   | (BlockStatsSpecificBase & { driver: 'vdi' })
+  | (BlockStatsSpecificBase & { driver: 'vmdk' })
   | (BlockStatsSpecificBase & { driver: 'vpc' });
 
 /** Figures of a device and its nodes, or of one node. */
@@ -3796,6 +3885,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
 
 /** Opens an image and makes a device on it. In the options of its nodes, an empty string as backing node stands for none. */
@@ -3995,6 +4085,9 @@ export interface QapiTypes {
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;
+  BlockdevVmdkSubformat: BlockdevVmdkSubformat;
+  BlockdevVmdkAdapterType: BlockdevVmdkAdapterType;
+  BlockdevCreateOptionsVmdk: BlockdevCreateOptionsVmdk;
   BlockdevVpcSubformat: BlockdevVpcSubformat;
   BlockdevCreateOptionsVpc: BlockdevCreateOptionsVpc;
   BlockdevCreateOptions: BlockdevCreateOptions;
@@ -4006,6 +4099,9 @@ export interface QapiTypes {
   ImageInfoSpecificQCow2Wrapper: ImageInfoSpecificQCow2Wrapper;
   ImageInfoSpecificKind: ImageInfoSpecificKind;
   ImageInfoSpecificLUKSWrapper: ImageInfoSpecificLUKSWrapper;
+  VmdkExtentInfo: VmdkExtentInfo;
+  ImageInfoSpecificVmdk: ImageInfoSpecificVmdk;
+  ImageInfoSpecificVmdkWrapper: ImageInfoSpecificVmdkWrapper;
   ImageInfoSpecific: ImageInfoSpecific;
   ImageInfo: ImageInfo;
   ImageCheck: ImageCheck;

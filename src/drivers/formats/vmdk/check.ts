@@ -1,0 +1,162 @@
+// The check of sparse extents, and their repair: each entry points into the file, and each table has the same entries as its copy.
+//
+// Where a table and its copy differ, one of the two was written, and then power was lost. What an entry points to was durable before either, so the entry that points to
+// a grain is the right one. An entry that leads out of the file is taken from the other table; where that does not do either, the grain is lost, and becomes a hole.
+
+import type { CheckResult, RepairKind } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
+import { SECTOR_BYTES } from '../../../util/numbers.js';
+import type { ImageFile } from '../../image-file.js';
+import { ZERO_ENTRY } from './grain-tables.js';
+import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
+import { UsedSectors } from './used-sectors.js';
+
+const STEP_ENTRIES = 16 << 10;
+
+/** An extent that is checked. */
+export interface Checked {
+  readonly file: ImageFile;
+  readonly header: SparseHeader;
+  /** End of the descriptor that lies in it, in the file; 0: none does. */
+  readonly descriptorEnd: number;
+}
+
+/** A table and its copy: bytes in the file; 0: there is none. */
+interface TablePair {
+  number: number;
+  table: number;
+  copy: number;
+  /** It lies in the file, where nothing else does that was looked at before. */
+  isTableSound: boolean;
+  /** The same; or it is the table itself. */
+  isCopySound: boolean;
+}
+
+/** In the order of the disk. */
+async function* tablesOf(part: Checked): AsyncGenerator<TablePair> {
+  const { file, header } = part;
+  const { directory, redundantDirectory, directoryEntries } = header;
+  const used = new UsedSectors();
+  used.take(0, Math.max(HEADER_BYTES, part.descriptorEnd));
+  for (const offset of [directory, redundantDirectory]) {
+    if (offset !== null) used.take(offset, offset + directoryEntries * ENTRY_BYTES);
+  }
+  const bytes = tableBytesOf(header);
+  const isSound = (offset: number): boolean =>
+    offset !== 0 && offset + bytes <= file.length && used.take(offset, offset + bytes);
+  for (let first = 0; first < directoryEntries; first += STEP_ENTRIES) {
+    const count = Math.min(STEP_ENTRIES, directoryEntries - first);
+    const read = async (offset: number): Promise<DataView> => {
+      const entries = new Uint8Array(count * ENTRY_BYTES);
+      await file.read(offset + first * ENTRY_BYTES, entries);
+      return new DataView(entries.buffer);
+    };
+    const tables = await read(directory);
+    const copies = redundantDirectory === null ? null : await read(redundantDirectory);
+    for (let i = 0; i < count; i++) {
+      const at = (view: DataView | null): number => (view?.getUint32(i * ENTRY_BYTES, true) ?? 0) * SECTOR_BYTES;
+      const [table, copy] = [at(tables), at(copies)];
+      const isTableSound = isSound(table);
+      yield {
+        number: first + i,
+        table,
+        copy,
+        isTableSound,
+        isCopySound: copy === table ? isTableSound : isSound(copy),
+      };
+    }
+  }
+}
+
+function tableBytesOf({ tableEntries }: SparseHeader): number {
+  return Math.ceil((tableEntries * ENTRY_BYTES) / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
+async function readTable({ file, header }: Checked, offset: number): Promise<DataView> {
+  const bytes = new Uint8Array(tableBytesOf(header));
+  await file.read(offset, bytes);
+  return new DataView(bytes.buffer);
+}
+
+/** Whether `entry` can be right. */
+function isEntrySound({ file, header }: Checked, entry: number): boolean {
+  return entry === 0 || (entry === ZERO_ENTRY && header.zeroGrains) || entry * SECTOR_BYTES < file.length;
+}
+
+/** Each finding is one call of `report`, with `repairs` where `kind` is for it. Rejects with `io`. */
+export async function checkVmdk(
+  parts: readonly Checked[],
+  report: (finding: CheckFinding) => void,
+  kind?: RepairKind,
+): Promise<CheckResult> {
+  let corruptions = 0;
+  const find = (finding: Omit<CheckFinding, 'severity'>): void => {
+    corruptions++;
+    report({ ...finding, severity: 'corruption', ...(kind === 'all' && { repairs: true }) } as CheckFinding);
+  };
+  for (const part of parts) {
+    const { header } = part;
+    const { tableEntries, grainBytes } = header;
+    for await (const { number, table, copy, isTableSound, isCopySound } of tablesOf(part)) {
+      if (!isTableSound) {
+        if (table !== 0) find({ kind: 'vmdk-table-misplaced', index: number });
+        continue;
+      }
+      const own = await readTable(part, table);
+      for (let i = 0; i < tableEntries; i++) {
+        if (isEntrySound(part, own.getUint32(i * ENTRY_BYTES, true))) continue;
+        const guestOffset = (number * tableEntries + i) * grainBytes;
+        find({ kind: 'vmdk-grain-beyond-end', index: guestOffset / SECTOR_BYTES, guestOffset });
+      }
+      if (header.redundantDirectory === null) continue;
+      const isSame = isCopySound && Buffer.compare(bytesOf(own), bytesOf(await readTable(part, copy))) === 0;
+      if (!isSame) find({ kind: 'vmdk-tables-differ', index: number });
+    }
+  }
+  // As QEMU, which says of this format neither how much is allocated, nor where the image ends.
+  const unsaid = { imageEndOffset: 0, totalClusters: 0, allocatedClusters: 0 };
+  return { checkErrors: 0, corruptions, leaks: 0, ...unsaid, fragmentedClusters: 0, compressedClusters: 0 };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+}
+
+/** Repairs all that a check finds: a table that nothing can be taken from is not there any more, and its grains are lost. Rejects with `io`. */
+export async function repairVmdk(parts: readonly Checked[]): Promise<void> {
+  for (const part of parts) {
+    for await (const pair of tablesOf(part)) await repairTable(part, pair);
+    await part.file.flush();
+  }
+}
+
+async function repairTable(
+  part: Checked,
+  { number, table, copy, isTableSound, isCopySound }: TablePair,
+): Promise<void> {
+  const { file, header } = part;
+  const { directory, redundantDirectory } = header;
+  if (table === 0) return;
+  const sound = isTableSound ? table : isCopySound ? copy : 0;
+  if (sound !== table) await setDirectory(file, directory, number, sound);
+  if (redundantDirectory !== null && !(isTableSound && isCopySound)) {
+    await setDirectory(file, redundantDirectory, number, sound);
+  }
+  if (sound === 0) return;
+  const own = await readTable(part, sound);
+  const other = isTableSound && isCopySound && copy !== table ? await readTable(part, copy) : null;
+  for (let at = 0; at < header.tableEntries * ENTRY_BYTES; at += ENTRY_BYTES) {
+    const entry = own.getUint32(at, true);
+    const second = other?.getUint32(at, true) ?? 0;
+    if (entry !== 0 && isEntrySound(part, entry)) continue;
+    own.setUint32(at, isEntrySound(part, second) ? second : 0, true);
+  }
+  if (other !== null) await file.write(copy, bytesOf(own));
+  await file.write(sound, bytesOf(own));
+}
+
+async function setDirectory(file: ImageFile, directory: number, number: number, table: number): Promise<void> {
+  const entry = new Uint8Array(ENTRY_BYTES);
+  new DataView(entry.buffer).setUint32(0, table / SECTOR_BYTES, true);
+  await file.write(directory + number * ENTRY_BYTES, entry);
+}

@@ -1,0 +1,27 @@
+// The driver definition of vmdk: how an image is recognised, opened and created.
+
+import type { DriverDefinition } from '../../../block/registry.js';
+import { checkVmdkCreate, createVmdk, measureVmdk, VMDK_CREATE_OPTIONS, vmdkPartsAt } from './create.js';
+import { VMDK_FINDING_WORDS } from './finding-words.js';
+import { openVmdk } from './open.js';
+import { probeVmdk } from './probe.js';
+
+export const vmdkDriver: DriverDefinition<'vmdk'> = {
+  name: 'vmdk',
+  kind: 'format',
+  hasBacking: true,
+  parts: { extents: 'extent' },
+  detailOrder: ['cid', 'parent-cid', 'create-type', 'extents'],
+  get createOptions() {
+    return VMDK_CREATE_OPTIONS;
+  },
+  get findingWords() {
+    return VMDK_FINDING_WORDS;
+  },
+  probe: (head) => probeVmdk(head),
+  open: (request) => openVmdk(request),
+  partsAt: (options, path) => vmdkPartsAt(options, path),
+  checkCreate: (options, path) => checkVmdkCreate(options, path),
+  measure: (request) => measureVmdk(request),
+  create: (request) => createVmdk(request),
+};

@@ -1,0 +1,175 @@
+// Opens a VMDK image: the file that was named is the descriptor, or a sparse extent with the descriptor in it.
+
+import { type Child, type OutsideUse, withLink } from '../../../block/child.js';
+import { fileId } from '../../../block/identity.js';
+import { openBacking } from '../../../block/node/format.js';
+import type { BlockNode } from '../../../block/node/node.js';
+import type { OpenRequest } from '../../../block/registry.js';
+import { ROLES } from '../../../block/roles.js';
+import { openByHead, readHead } from '../../../block/stale.js';
+import { PERM_ALL, Perm } from '../../../block/types.js';
+import { BlockError } from '../../../util/errors.js';
+import { hasMagic } from '../../../util/magic.js';
+import {
+  EMBEDDED_BYTES,
+  type ExtentLine,
+  MAX_DESCRIPTOR_BYTES,
+  parseDescriptor,
+  parseExtents,
+  textOf,
+} from './descriptor.js';
+import { type OpenedExtent, VmdkNode, type VmdkParts } from './driver.js';
+import { ENTRY_BYTES, footerOffset, HEADER_BYTES, headerOfFooter, parseHeader, type SparseHeader } from './header.js';
+
+const FOOTER_BYTES = 3 * HEADER_BYTES;
+
+/** All that decides how the image is opened: the header, the descriptor, and the footer. Rejects with `io`. */
+async function readDeciding(link: Child): Promise<Uint8Array> {
+  const start = await readHead(link, HEADER_BYTES);
+  if (!isSparse(start)) return readHead(link, MAX_DESCRIPTOR_BYTES);
+  const head = await readHead(link, HEADER_BYTES + EMBEDDED_BYTES);
+  const at = footerOffset(start, link.length);
+  if (at === null) return head;
+  const footer = new Uint8Array(Math.min(FOOTER_BYTES, link.length - at));
+  await link.read(at, footer);
+  const bytes = new Uint8Array(HEADER_BYTES + EMBEDDED_BYTES + footer.length);
+  bytes.set(head);
+  bytes.set(footer, HEADER_BYTES + EMBEDDED_BYTES);
+  return bytes;
+}
+
+function isSparse(head: Uint8Array): boolean {
+  return hasMagic(head, 'KDMV') || hasMagic(head, 'COWD');
+}
+
+/** The header in what `readDeciding` has read. Throws `invalid-image`, `unsupported`. */
+function headerIn(bytes: Uint8Array, file: BlockNode): SparseHeader {
+  const path = file.filename;
+  const start = bytes.subarray(0, HEADER_BYTES);
+  const hasFooter = footerOffset(start, file.length) !== null;
+  const header = parseHeader(
+    hasFooter ? headerOfFooter(bytes.subarray(HEADER_BYTES + EMBEDDED_BYTES), path) : start,
+    path,
+  );
+  return header;
+}
+
+/** The directories lie in the file, behind the header and the descriptor, and not over each other. Throws `invalid-image`. */
+function checkDirectories(header: SparseHeader, from: number, file: BlockNode): void {
+  const { directory, redundantDirectory: copy, directoryEntries } = header;
+  const length = directoryEntries * ENTRY_BYTES;
+  if (length === 0) return;
+  const fits = (offset: number): boolean => offset >= from && offset + length <= file.length;
+  const isSound = fits(directory) && (copy === null || (fits(copy) && Math.abs(copy - directory) >= length));
+  if (isSound) return;
+  throw BlockError.at(
+    file.filename,
+    'invalid-image',
+    'A grain directory lies outside of the file, or over other metadata',
+    {
+      offset: directory,
+      operation: 'open',
+    },
+  );
+}
+
+export async function openVmdk(request: OpenRequest<'vmdk'>): Promise<VmdkNode> {
+  const { graph, node, use } = request;
+  const file = await request.openChild('file', null, 'image');
+  const image = await openByHead(request, file, readDeciding, async (bytes) => {
+    const parts = isSparse(bytes) ? ownExtent(bytes, file) : await extentsApart(request, bytes, file);
+    const opened = new VmdkNode(graph, node, file, parts, ROLES.image.permissions(use));
+    if (!node.readOnly) {
+      try {
+        opened.checkWritableImage();
+      } catch (error) {
+        for (const name of [...opened.children.keys()]) opened.removeChild(name);
+        throw error;
+      }
+    }
+    return opened;
+  });
+  await openBacking(request, image);
+  return image;
+}
+
+/** All lies in `file`. */
+function ownExtent(bytes: Uint8Array, file: BlockNode): VmdkParts {
+  const header = headerIn(bytes, file);
+  const descriptorStart = HEADER_BYTES;
+  const text = textOf(bytes.subarray(descriptorStart, descriptorStart + EMBEDDED_BYTES));
+  if (header.capacity === 0) {
+    throw BlockError.at(
+      file.filename,
+      'unsupported',
+      'A VMDK file that holds a descriptor alone, with extents beside it, is not supported',
+      {
+        operation: 'open',
+      },
+    );
+  }
+  const descriptorEnd = descriptorStart + text.length;
+  checkDirectories(header, descriptorEnd, file);
+  const line: ExtentLine = { kind: 'SPARSE', length: header.capacity, filename: '', offset: 0 };
+  return {
+    descriptor: parseDescriptor(text, file.filename),
+    descriptorStart,
+    descriptorEnd,
+    extents: [{ line, node: null, header, isOwn: true }],
+  };
+}
+
+/** `file` is the descriptor; the extents are opened through the gate. */
+async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, file: BlockNode): Promise<VmdkParts> {
+  const path = file.filename;
+  const text = textOf(bytes);
+  const descriptor = parseDescriptor(text, path);
+  const lines = parseExtents(text, descriptor, path);
+  const seen = new Set([await fileId(file)]);
+  const extents: OpenedExtent[] = [];
+  for (const [i, line] of lines.entries()) {
+    if (line.kind === 'SESPARSE') {
+      throw BlockError.at(path, 'unsupported', 'VMDK extents in the seSparse format are not supported', {
+        operation: 'open',
+      });
+    }
+    if (line.kind === 'ZERO') {
+      extents.push({ line, node: null, header: null, isOwn: false });
+      continue;
+    }
+    const node = await request.openChild(
+      `extents.${i}`,
+      { image: file, filename: line.filename, format: null },
+      'data',
+    );
+    if (node === null) {
+      throw BlockError.at(path, 'invalid-argument', `'extents.${i}' is required for this image`, { operation: 'open' });
+    }
+    const id = await fileId(node);
+    const isFlat = line.kind === 'FLAT' || line.kind === 'VMFS';
+    // Flat extents may be parts of one file.
+    if (id !== null && seen.has(id) && (!isFlat || id === (await fileId(file)))) {
+      throw BlockError.at(path, 'invalid-image', `The extent '${line.filename}' is used twice`, { operation: 'open' });
+    }
+    seen.add(id);
+    extents.push({ line, node, header: isFlat ? null : await sparseHeader(request, node, line), isOwn: false });
+  }
+  return { descriptor, descriptorStart: 0, descriptorEnd: text.length, extents };
+}
+
+async function sparseHeader(request: OpenRequest<'vmdk'>, node: BlockNode, line: ExtentLine): Promise<SparseHeader> {
+  const look: OutsideUse = {
+    user: { userName: `node '${request.node.nodeName}'` },
+    role: 'root',
+    perm: Perm.CONSISTENT_READ,
+    shared: PERM_ALL,
+  };
+  const header = headerIn(await withLink(node, look, readDeciding), node);
+  checkDirectories(header, HEADER_BYTES, node);
+  if (header.capacity < line.length) {
+    throw BlockError.at(node.filename, 'invalid-image', 'The extent is smaller than its descriptor says', {
+      operation: 'open',
+    });
+  }
+  return header;
+}

@@ -1,0 +1,127 @@
+// VMDK images whose descriptor is a file of its own: which extents are opened, which are refused, and by what name.
+
+import { expect } from 'chai';
+import { createImage } from '../../../src/block/create.js';
+import { denyGate } from '../../../src/block/gate.js';
+import { openNode } from '../../../src/block/open.js';
+import { type Bench, failureOf, makeBench, readNode, used } from '../support.js';
+
+const MIB = 1 << 20;
+
+function describeDisk(bench: Bench, type: string, ...lines: string[]): void {
+  const text = `# Disk DescriptorFile\nversion=1\nCID=1234abc\nparentCID=ffffffff\ncreateType="${type}"\n\n${lines.join('\n')}\n`;
+  bench.host.writeFile('/disk.vmdk', Buffer.from(text));
+}
+
+async function contentOf(bench: Bench, length: number): Promise<Buffer> {
+  const node = await openNode(bench.graph, '/disk.vmdk', { readOnly: true });
+  const content = Buffer.alloc(length);
+  await readNode(node, 0, content);
+  expect(node.length).to.equal(length);
+  await bench.graph.closeAll();
+  return content;
+}
+
+describe('extents of VMDK', () => {
+  let bench: Bench;
+
+  beforeEach(() => {
+    bench = makeBench();
+    bench.host.writeFile('/a', Buffer.alloc(2 * MIB, 1).fill(2, MIB));
+  });
+
+  it('follow one another, from their offsets, zeroes among them, also beyond the end of a file', async () => {
+    describeDisk(
+      bench,
+      'monolithicFlat',
+      'RW 2048 FLAT "a" 2048',
+      'RW 2048 ZERO',
+      'RW 2048 FLAT "a" 0',
+      'RW 4 FLAT "a" 4095',
+    );
+    const content = await contentOf(bench, 3 * MIB + 2048);
+    const expected = Buffer.concat([
+      Buffer.alloc(MIB, 2),
+      Buffer.alloc(MIB),
+      Buffer.alloc(MIB, 1),
+      Buffer.alloc(512, 2),
+      Buffer.alloc(1536),
+    ]);
+    expect(content.equals(expected)).to.equal(true);
+  });
+
+  it('are sparse and flat in one disk, and written across', async () => {
+    await createImage(bench.graph, '/s.vmdk', { driver: 'vmdk', size: MIB });
+    describeDisk(bench, 'twoGbMaxExtentSparse', 'RW 2048 SPARSE "s.vmdk"', 'RW 2048 FLAT "a" 0');
+    const node = await used(openNode(bench.graph, '/disk.vmdk'));
+    await node.write(MIB - 1024, Buffer.alloc(2048, 9));
+    await bench.graph.closeAll();
+    const content = await contentOf(bench, 2 * MIB);
+    expect(content.subarray(MIB - 1024, MIB + 1024).equals(Buffer.alloc(2048, 9))).to.equal(true);
+    expect([content[MIB - 1025], content[MIB + 1024]]).to.deep.equal([0, 1]);
+  });
+
+  it('are opened through the gate', async () => {
+    const denied = makeBench({}, { gate: denyGate });
+    denied.host.writeFile('/a', Buffer.alloc(MIB));
+    describeDisk(denied, 'monolithicFlat', 'RW 2048 FLAT "a" 0');
+    const error = await failureOf(openNode(denied.graph, '/disk.vmdk', { readOnly: true }));
+    expect(error.code).to.equal('permission');
+  });
+
+  it('may be given by the options, as other nodes', async () => {
+    describeDisk(bench, 'monolithicFlat', 'RW 2048 FLAT "nothing" 0');
+    const file = { driver: 'file', filename: '/disk.vmdk' };
+    const error = await failureOf(openNode(bench.graph, { driver: 'vmdk', file } as never, { readOnly: true }));
+    expect(error.code).to.equal('not-found');
+    expect(error.message).to.contain('extents.0');
+  });
+
+  const refused: [what: string, type: string, line: string, code: string, words: string][] = [
+    ['of a kind that is not known', 'monolithicFlat', 'RW 2048 BOGUS "a" 0', 'invalid-image', 'Invalid extent line'],
+    ['that is flat and has no offset', 'monolithicFlat', 'RW 2048 FLAT "a"', 'invalid-image', 'Invalid extent line'],
+    ['without a length', 'monolithicFlat', 'RW 0 FLAT "a" 0', 'invalid-image', 'Invalid extent line'],
+    ['that may only be read', 'monolithicFlat', 'RDONLY 2048 FLAT "a" 0', 'unsupported', 'Unsupported extent access'],
+    ['that is not sparse', 'twoGbMaxExtentSparse', 'RW 2048 SPARSE "a"', 'invalid-image', 'Image not in VMDK format'],
+    ['that is the descriptor', 'monolithicFlat', 'RW 1 FLAT "disk.vmdk" 0', 'invalid-image', 'is used twice'],
+    [
+      'of a type of image without any',
+      'custom',
+      'RW 2048 FLAT "a" 0',
+      'unsupported',
+      "Unsupported image type 'custom'",
+    ],
+    ['of seSparse', 'seSparse', 'RW 2048 SESPARSE "a"', 'unsupported', 'seSparse'],
+    ['of which there are none', 'monolithicFlat', '', 'invalid-image', 'names no extents'],
+    ['that is too large', 'monolithicFlat', 'RW 99999999999999 FLAT "a" 0', 'unsupported', 'too large'],
+  ];
+  for (const [what, type, line, code, words] of refused) {
+    it(`are refused: one ${what}`, async () => {
+      describeDisk(bench, type, line);
+      const error = await failureOf(openNode(bench.graph, '/disk.vmdk', { format: 'vmdk', readOnly: true }));
+      expect(error.code).to.equal(code);
+      expect(error.message).to.contain(words);
+    });
+  }
+
+  it('stay apart: a sparse one that is named twice is refused', async () => {
+    await createImage(bench.graph, '/s.vmdk', { driver: 'vmdk', size: MIB });
+    const line = 'RW 2048 SPARSE "s.vmdk"';
+    describeDisk(bench, 'twoGbMaxExtentSparse', line, line);
+    const error = await failureOf(openNode(bench.graph, '/disk.vmdk', { readOnly: true }));
+    expect([error.code, error.reason]).to.deep.equal(['invalid-image', "The extent 's.vmdk' is used twice"]);
+  });
+
+  it('keep the descriptor as it is, but for the digits of its content ID', async () => {
+    describeDisk(bench, 'monolithicFlat', 'RW 2048 FLAT "a" 0');
+    const before = Buffer.from(bench.host.readFile('/disk.vmdk')).toString();
+    const node = await used(openNode(bench.graph, '/disk.vmdk'));
+    await node.write(0, Buffer.alloc(512, 3));
+    await bench.graph.closeAll();
+    const after = Buffer.from(bench.host.readFile('/disk.vmdk')).toString();
+    // The file is filled up to a sector, as by QEMU.
+    const withoutId = (text: string): string => text.replace(/^CID=[0-9a-f]{7}$/m, 'CID').replaceAll('\0', '');
+    expect(after).not.to.equal(before);
+    expect(withoutId(after)).to.equal(withoutId(before));
+  });
+});

@@ -1,0 +1,42 @@
+// The VMDK images that are mutated. Descriptors that are files of their own have a test of theirs.
+
+import { createImage } from '../../../src/block/create.js';
+import { openNode } from '../../../src/block/open.js';
+import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
+import { graphWith, IMAGE } from '../../mutation/images.js';
+import type { MadeMutant, MutantKind, Place } from '../fixture.js';
+
+const GRAIN_BYTES = 65536;
+const GRAINS = 6;
+const OPTIONS: BlockdevOptions = { driver: 'vmdk', file: { driver: 'file', filename: IMAGE }, discard: 'unmap' };
+
+async function make(zeroGrains: boolean): Promise<MadeMutant> {
+  const { host, graph } = await graphWith(new Map());
+  await createImage(graph, IMAGE, { driver: 'vmdk', size: GRAINS * GRAIN_BYTES, 'zeroed-grain': zeroGrains });
+  const node = await openNode(graph, OPTIONS);
+  for (const grain of [2, 0, 5]) await node.write(grain * GRAIN_BYTES + 4096, new Uint8Array(8192).fill(grain + 1));
+  await graph.closeAll();
+  const files = new Map(host.files().map((path) => [path, Buffer.from(host.readFile(path))]));
+  // Directory, and table behind it: the copies, and the originals.
+  const tables = (directory: number): Place[] => [
+    [directory, directory + 4],
+    [directory + 512, directory + 512 + 4 * GRAINS],
+  ];
+  return {
+    files,
+    places: [[4, 79], [4, 79], [12, 72], [512, 1024], ...tables(21 * 512), ...tables(26 * 512), ...tables(26 * 512)],
+  };
+}
+
+export const VMDK_MUTANTS: readonly MutantKind[] = [
+  { name: 'vmdk', zeroGrains: false },
+  { name: 'vmdk, zeroed grains', zeroGrains: true },
+].map(({ name, zeroGrains }) => ({
+  name,
+  costly: false,
+  repairs: true,
+  data: false,
+  byteOrder: 'little',
+  options: OPTIONS,
+  make: () => make(zeroGrains),
+}));
