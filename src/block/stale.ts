@@ -67,9 +67,9 @@ export async function openByHead<N extends FormatNode>(
   }
 }
 
-/** The first `length` bytes of the file, or as many as it has. */
-export async function readHead(link: Child, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(Math.min(length, link.length));
-  if (bytes.length > 0) await link.read(0, bytes);
+/** `length` bytes of the file from `offset` on, or as many as it has. */
+export async function readHead(link: Child, length: number, offset = 0): Promise<Uint8Array> {
+  const bytes = new Uint8Array(Math.max(0, Math.min(length, link.length - offset)));
+  if (bytes.length > 0) await link.read(offset, bytes);
   return bytes;
 }

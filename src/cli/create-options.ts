@@ -56,8 +56,11 @@ export function checkMeasurable(name: string): void {
 
 function createOptionsOf(format: string): CreateOptions {
   const created = creatableDriver(format)?.createOptions;
-  if (created === undefined) throw new UsageError(`Unknown file format '${format}'`);
-  return created;
+  if (created !== undefined) return created;
+  if (knownDriver(format)?.kind === 'format') {
+    throw new UsageError(`Format driver '${format}' does not support image creation`);
+  }
+  throw new UsageError(`Unknown file format '${format}'`);
 }
 
 /** True where `-o help` was given. Throws `UsageError` for text that is not a list of options. */

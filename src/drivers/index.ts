@@ -13,8 +13,8 @@ import {
   snapshotAccessDriver,
   throttleDriver,
 } from './filters/definitions.js';
-import { probeBochs } from './formats/bochs/probe.js';
-import { probeCloop } from './formats/cloop/probe.js';
+import { bochsDriver } from './formats/bochs/definition.js';
+import { cloopDriver } from './formats/cloop/definition.js';
 import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
 import { probeParallels } from './formats/parallels/probe.js';
@@ -47,10 +47,10 @@ export function registerDrivers(): void {
   registerDriver(vpcDriver);
   registerDriver(vmdkDriver);
   registerRecogniser('parallels', (head) => probeParallels(head));
-  registerRecogniser('bochs', (head) => probeBochs(head));
+  registerDriver(bochsDriver);
   // Before cloop: the first of those that are equally sure is taken.
   registerRecogniser('dmg', (head, filename) => probeDmg(head, filename));
-  registerRecogniser('cloop', (head) => probeCloop(head));
+  registerDriver(cloopDriver);
   registerDriver(blkdebugDriver);
   registerDriver(blkverifyDriver);
   registerDriver(blklogwritesDriver);

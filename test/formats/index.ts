@@ -1,5 +1,7 @@
 // What the suites that run over every format need of each: one folder and one line a format. The conformance suite and the one of malformed images go through this list.
 
+import { BOCHS } from './bochs/fixture.js';
+import { CLOOP } from './cloop/fixture.js';
 import type { FormatFixture } from './fixture.js';
 import { QCOW2 } from './qcow2/fixture.js';
 import { RAW } from './raw/fixture.js';
@@ -7,4 +9,4 @@ import { VDI } from './vdi/fixture.js';
 import { VMDK } from './vmdk/fixture.js';
 import { VPC } from './vpc/fixture.js';
 
-export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, VDI, VMDK, VPC];
+export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, VDI, VMDK, VPC, BOCHS, CLOOP];

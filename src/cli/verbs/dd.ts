@@ -1,9 +1,11 @@
 // `diskwright dd`: copies blocks of an image into a new one.
 
+import { knownDriver } from '../../block/registry.js';
+import { registerDrivers } from '../../drivers/index.js';
 import { toBlockError } from '../../util/errors.js';
 import { copyBlocks } from '../../workspace/dd.js';
 import { BY_SIGNAL, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitValue, OBJECT } from '../arguments.js';
-import { creatableDriver, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-options.js';
+import { creatableFormat, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-options.js';
 import { creationFailure, reportLeft } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { incompleteImage, NewImageFile } from '../new-image-file.js';
@@ -57,7 +59,9 @@ async function run(options: ParsedOptions): Promise<number> {
   return withSession(options.all('object'), async (session) => {
     // As qemu-img, which lets others write to a raw image meanwhile.
     const source = await openImage(session, input, how);
-    if (creatableDriver(format) === null) throw new UsageError('Unknown file format');
+    registerDrivers();
+    if (knownDriver(format) === null) throw new UsageError('Unknown file format');
+    creatableFormat(format);
     const blockBytes = sizes.bs ?? BLOCK_BYTES;
     const end = Math.min(source.length, blockBytes * (sizes.count ?? Number.MAX_SAFE_INTEGER));
     const skip = blockBytes * (sizes.skip ?? 0);

@@ -508,6 +508,10 @@ export type BlockdevDriver =
   | 'blklogwrites'
   /** filter: compares a node with another one, which has the same content */
   | 'blkverify'
+  /** format: a growing image of the emulator Bochs, read only */
+  | 'bochs'
+  /** format: a compressed loop image of Linux, read only */
+  | 'cloop'
   /** filter: what is written is stored compressed */
   | 'compress'
   /** filter: keeps what its node held at one moment: before a write, the old content is saved in a target */
@@ -1030,6 +1034,8 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'blkdebug' } & BlockdevOptionsBlkdebug)
   | (BlockdevOptionsBase & { driver: 'blklogwrites' } & BlockdevOptionsBlklogwrites)
   | (BlockdevOptionsBase & { driver: 'blkverify' } & BlockdevOptionsBlkverify)
+  | (BlockdevOptionsBase & { driver: 'bochs' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'cloop' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
@@ -1237,6 +1243,8 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'blkdebug' })
   | (BlockdevCreateOptionsBase & { driver: 'blklogwrites' })
   | (BlockdevCreateOptionsBase & { driver: 'blkverify' })
+  | (BlockdevCreateOptionsBase & { driver: 'bochs' })
+  | (BlockdevCreateOptionsBase & { driver: 'cloop' })
   | (BlockdevCreateOptionsBase & { driver: 'compress' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-on-read' })
@@ -2543,6 +2551,8 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'blkdebug' })
   | (BlockdevAmendOptionsBase & { driver: 'blklogwrites' })
   | (BlockdevAmendOptionsBase & { driver: 'blkverify' })
+  | (BlockdevAmendOptionsBase & { driver: 'bochs' })
+  | (BlockdevAmendOptionsBase & { driver: 'cloop' })
   | (BlockdevAmendOptionsBase & { driver: 'compress' })
   | (BlockdevAmendOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevAmendOptionsBase & { driver: 'copy-on-read' })
@@ -2738,6 +2748,8 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'blkdebug' })
   | (BlockStatsSpecificBase & { driver: 'blklogwrites' })
   | (BlockStatsSpecificBase & { driver: 'blkverify' })
+  | (BlockStatsSpecificBase & { driver: 'bochs' })
+  | (BlockStatsSpecificBase & { driver: 'cloop' })
   | (BlockStatsSpecificBase & { driver: 'compress' })
   | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
   | (BlockStatsSpecificBase & { driver: 'copy-on-read' })
@@ -3869,6 +3881,8 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'blkdebug' } & BlockdevOptionsBlkdebug)
   | (BlockdevDeviceOptionsBase & { driver: 'blklogwrites' } & BlockdevOptionsBlklogwrites)
   | (BlockdevDeviceOptionsBase & { driver: 'blkverify' } & BlockdevOptionsBlkverify)
+  | (BlockdevDeviceOptionsBase & { driver: 'bochs' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'cloop' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevDeviceOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
