@@ -10,7 +10,7 @@ const GRAIN_BYTES = 65536;
 const GRAINS = 6;
 const OPTIONS: BlockdevOptions = { driver: 'vmdk', file: { driver: 'file', filename: IMAGE }, discard: 'unmap' };
 
-async function make(zeroGrains: boolean): Promise<MadeMutant> {
+async function makeSparse(zeroGrains: boolean): Promise<MadeMutant> {
   const { host, graph } = await graphWith(new Map());
   await createImage(graph, IMAGE, { driver: 'vmdk', size: GRAINS * GRAIN_BYTES, 'zeroed-grain': zeroGrains });
   const node = await openNode(graph, OPTIONS);
@@ -28,15 +28,33 @@ async function make(zeroGrains: boolean): Promise<MadeMutant> {
   };
 }
 
+async function makeCompressed(): Promise<MadeMutant> {
+  const { host, graph } = await graphWith(new Map());
+  await createImage(graph, IMAGE, { driver: 'vmdk', size: GRAINS * GRAIN_BYTES, subformat: 'streamOptimized' });
+  const node = await openNode(graph, OPTIONS);
+  for (const grain of [0, 2, 5]) {
+    await node.write(grain * GRAIN_BYTES, new Uint8Array(GRAIN_BYTES).fill(grain + 1), { compressed: true });
+  }
+  await graph.closeAll();
+  const files = new Map(host.files().map((path) => [path, Buffer.from(host.readFile(path))]));
+  const tables: Place[] = [
+    [21 * 512, 21 * 512 + 4],
+    [22 * 512, 22 * 512 + 4 * GRAINS],
+  ];
+  // The first grain.
+  return { files, places: [[4, 79], [4, 79], ...tables, ...tables, [GRAIN_BYTES, GRAIN_BYTES + 64]] };
+}
+
 export const VMDK_MUTANTS: readonly MutantKind[] = [
-  { name: 'vmdk', zeroGrains: false },
-  { name: 'vmdk, zeroed grains', zeroGrains: true },
-].map(({ name, zeroGrains }) => ({
+  { name: 'vmdk', make: () => makeSparse(false) },
+  { name: 'vmdk, zeroed grains', make: () => makeSparse(true) },
+  { name: 'vmdk, compressed', make: makeCompressed },
+].map(({ name, make }) => ({
   name,
   costly: false,
   repairs: true,
   data: false,
   byteOrder: 'little',
   options: OPTIONS,
-  make: () => make(zeroGrains),
+  make,
 }));

@@ -1,21 +1,23 @@
-// A stream-optimised extent, which is only read. Each grain is compressed, and stands behind a marker:
-//
-//   | first sector on the disk, 64 bits | length, 32 bits | data: zlib's format (RFC 1950) |
+// A stream-optimised extent. Each grain is compressed, and stands behind a marker (grain-packer.ts). A grain is written once, as a whole; an extent that ends with its tables and
+// a footer is only read.
 
-import type { BlockStatus, Located } from '../../../block/types.js';
+import type { BlockStatus, Located, ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
+import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
+import { Commits } from '../blocks/commits.js';
+import { HOLE } from '../blocks/places.js';
+import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import type { SparseHeader } from './header.js';
 import type { Part } from './part.js';
 import type { SparseOwner } from './sparse-part.js';
 
-const MARKER_BYTES = 12;
-/** Before the compressed data: RFC 1950. */
-const ZLIB_BYTES = 2;
+/** Changed tables of so many bytes are written before more is written to the disk. */
+const MAX_CHANGED_BYTES = 16 << 20;
 
 export class CompressedPart implements Part {
   readonly length: number;
@@ -23,11 +25,17 @@ export class CompressedPart implements Part {
   readonly info: VmdkExtentInfo;
   readonly file: ImageFile;
   readonly header: SparseHeader;
+  readonly descriptorEnd: number;
   readonly #host: Host;
   readonly #owner: SparseOwner;
   readonly #tables: GrainTables;
+  readonly #packer: GrainPacker;
+  readonly #commits: Commits;
+  /** Grains that are being written. */
+  readonly #writing = new Set<number>();
 
   constructor(file: ImageFile, header: SparseHeader, kind: string, length: number, host: Host, owner: SparseOwner) {
+    this.descriptorEnd = kind === '' ? owner.descriptorEnd : 0;
     this.file = file;
     this.header = header;
     this.length = length;
@@ -43,6 +51,8 @@ export class CompressedPart implements Part {
     this.#host = host;
     this.#owner = owner;
     this.#tables = new GrainTables(file, header, new GrainSpace(file, grainBytes));
+    this.#packer = new GrainPacker(file, host);
+    this.#commits = new Commits({ file, levels: this.#tables.levels });
   }
 
   locate(_offset: number, _length: number, _write: boolean, _into: Located): boolean {
@@ -87,7 +97,11 @@ export class CompressedPart implements Part {
     await this.file.read(place, marker, 'read_compressed');
     const stored = new DataView(marker.buffer).getUint32(8, true);
     const start = place + MARKER_BYTES;
-    if (stored <= ZLIB_BYTES || stored > 2 * this.grainBytes || start + stored > this.file.length) {
+    if (
+      stored <= ZLIB_BYTES ||
+      stored > Math.max(2 * this.grainBytes, mostPackedBytes(this.grainBytes)) ||
+      start + stored > this.file.length
+    ) {
       fail(`The compressed grain ${index} has a length of ${stored} bytes`);
     }
     const input = memory.allocate(stored);
@@ -129,12 +143,56 @@ export class CompressedPart implements Part {
     return { ...none, allocated: false, data: false, zero: this.#owner.below() === null, compressed: false };
   }
 
-  async write(): Promise<void> {
-    throw this.#onlyRead();
+  /** Whole grains, and the last one up to the end of the disk. */
+  async write(offset: number, buffer: Uint8Array): Promise<void> {
+    const { grainBytes } = this;
+    const grains: Promise<void>[] = [];
+    for (let done = 0; done < buffer.length; done += grainBytes) {
+      grains.push(later(this.#writeGrain((offset + done) / grainBytes, buffer.subarray(done, done + grainBytes))));
+    }
+    await settleAll(grains);
+    if (this.#tables.changedBytes > MAX_CHANGED_BYTES) await this.commit();
   }
 
-  async writeZeroes(): Promise<void> {
-    throw this.#onlyRead();
+  async #writeGrain(index: number, bytes: Uint8Array): Promise<void> {
+    if (this.#writing.has(index)) throw this.#isWritten(index);
+    this.#writing.add(index);
+    let release: (() => void) | null = null;
+    const { memory } = this.#host;
+    const isWhole = bytes.length === this.grainBytes;
+    const grain = isWhole ? bytes : memory.allocate(this.grainBytes);
+    try {
+      if (!isWhole) {
+        grain.fill(0, bytes.length);
+        grain.set(bytes);
+      }
+      const packing = later(this.#packer.add(index * this.grainBytes, grain));
+      try {
+        release = await this.#tables.prepare(index, index);
+        if (this.#tables.place(index) !== HOLE) throw this.#isWritten(index);
+      } finally {
+        await Promise.allSettled([packing]);
+      }
+      this.#tables.set(index, await packing);
+    } finally {
+      release?.();
+      this.#writing.delete(index);
+      if (!isWhole) memory.free(grain);
+    }
+  }
+
+  #isWritten(index: number): BlockError {
+    return BlockError.at(this.file.path, 'unsupported', 'Could not write to allocated cluster for streamOptimized', {
+      offset: index * this.grainBytes,
+      operation: 'write',
+    });
+  }
+
+  async writeZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    for (let index = Math.floor(offset / this.grainBytes); index * this.grainBytes < offset + length; index++) {
+      const isHole = (await this.#placeOf(index)) === HOLE;
+      if (!isHole || this.#owner.below() !== null) return this.#owner.writeData(offset, length, flags);
+    }
   }
 
   async discard(): Promise<void> {}
@@ -143,17 +201,15 @@ export class CompressedPart implements Part {
     return null;
   }
 
-  async commit(): Promise<void> {}
+  commit(): Promise<void> {
+    return this.#commits.commit();
+  }
 
-  async trim(): Promise<void> {}
+  trim(): Promise<void> {
+    return this.file.trim();
+  }
 
   clear(): void {
     this.#tables.clear();
-  }
-
-  #onlyRead(): BlockError {
-    return BlockError.at(this.file.path, 'unsupported', 'A stream-optimised VMDK image is only read', {
-      operation: 'write',
-    });
   }
 }

@@ -17,7 +17,8 @@ import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { newContentId } from './cid.js';
 import { EMBEDDED_BYTES, type ExtentLine, encodeDescriptor, fitsQuotes, NO_PARENT } from './descriptor.js';
 import { VmdkNode } from './driver.js';
-import { ENTRY_BYTES, encodeHeader, GRAIN_BYTES, layoutOf, type SparseLayout } from './header.js';
+import { mostPackedBytes } from './grain-packer.js';
+import { ENTRY_BYTES, encodeHeader, GRAIN_BYTES, layoutOf, type NewExtent, type SparseLayout } from './header.js';
 
 type VmdkCreateOptions = CreateRequest<'vmdk'>['options'];
 
@@ -33,13 +34,15 @@ interface Kind {
   isSplit: boolean;
   /** In the name of an extent's file, before its number. */
   letter: string;
+  isCompressed?: true;
 }
 
-const KINDS: Readonly<Record<Exclude<BlockdevVmdkSubformat, 'streamOptimized'>, Kind>> = {
+const KINDS: Readonly<Record<BlockdevVmdkSubformat, Kind>> = {
   monolithicSparse: { isFlat: false, isSplit: false, letter: '' },
   monolithicFlat: { isFlat: true, isSplit: false, letter: 'flat' },
   twoGbMaxExtentSparse: { isFlat: false, isSplit: true, letter: 's' },
   twoGbMaxExtentFlat: { isFlat: true, isSplit: true, letter: 'f' },
+  streamOptimized: { isFlat: false, isSplit: false, letter: '', isCompressed: true },
 };
 
 export const VMDK_CREATE_OPTIONS: CreateOptions = {
@@ -90,11 +93,8 @@ export const VMDK_CREATE_OPTIONS: CreateOptions = {
   ],
 };
 
-function kindOf({ subformat = 'monolithicSparse' }: VmdkCreateOptions, path: string): Kind {
-  if (subformat !== 'streamOptimized') return KINDS[subformat];
-  throw BlockError.at(path, 'unsupported', 'A VMDK image cannot be created with the subformat streamOptimized', {
-    operation: 'create',
-  });
+function kindOf({ subformat = 'monolithicSparse' }: VmdkCreateOptions): Kind {
+  return KINDS[subformat];
 }
 
 /** Throws `invalid-argument`, `limit`, `unsupported`; `path` is for messages. */
@@ -103,7 +103,7 @@ export function checkVmdkCreate(options: VmdkCreateOptions, path: string): void 
     throw BlockError.at(path, code, reason, { operation: 'create' });
   };
   const { size, hwversion, toolsversion } = options;
-  const { isFlat, isSplit } = kindOf(options, path);
+  const { isFlat, isSplit } = kindOf(options);
   if (isFlat && options['backing-file'] !== undefined) fail('invalid-argument', "Flat image can't have backing file");
   if (isFlat && options['zeroed-grain']) fail('invalid-argument', "Flat image can't enable zeroed grain");
   if (options['backing-fmt'] !== undefined && options['backing-fmt'] !== 'vmdk') {
@@ -129,7 +129,7 @@ function sizesOf({ size }: VmdkCreateOptions, isSplit: boolean): number[] {
 
 /** The files of its extents that an image at `path` has beside its descriptor. */
 export function vmdkPartsAt(options: VmdkCreateOptions, path: string): object {
-  const { isFlat, isSplit, letter } = kindOf(options, path);
+  const { isFlat, isSplit, letter } = kindOf(options);
   if (!isFlat && !isSplit) return {};
   const end = extname(path);
   const start = path.slice(0, path.length - end.length);
@@ -146,7 +146,7 @@ export async function createVmdk(request: CreateRequest<'vmdk'>): Promise<void> 
   if (file === null) throw missingChild('file');
   const path = file.filename;
   checkVmdkCreate(options, path);
-  const { isFlat, isSplit } = kindOf(options, path);
+  const { isFlat, isSplit, isCompressed = false } = kindOf(options);
   const isApart = isFlat || isSplit;
   const sizes = sizesOf(options, isSplit);
   const extents = extentsOf(parts, isApart ? sizes.length : 0, path);
@@ -172,12 +172,12 @@ export async function createVmdk(request: CreateRequest<'vmdk'>): Promise<void> 
   }
   const zeroGrains = options['zeroed-grain'] ?? false;
   if (!isApart) {
-    await writeSparse(file, sizes[0], zeroGrains, text);
+    await writeSparse(file, { capacity: sizes[0], isCompressed, zeroGrains }, text);
     return;
   }
   for (const [i, extent] of extents.entries()) {
     if (isFlat) await writeFlat(extent, sizes[i]);
-    else await writeSparse(extent, sizes[i], zeroGrains, null);
+    else await writeSparse(extent, { capacity: sizes[i], isCompressed, zeroGrains }, null);
   }
   if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
   await makeRoom(file, text.length, 0);
@@ -238,16 +238,11 @@ async function writeFlat(file: Child, size: number): Promise<void> {
 }
 
 /** Tables first: a file that is cut short here is no extent. */
-async function writeSparse(
-  file: Child,
-  capacity: number,
-  zeroGrains: boolean,
-  descriptor: Uint8Array | null,
-): Promise<void> {
-  const layout = layoutOf(capacity);
+async function writeSparse(file: Child, made: NewExtent, descriptor: Uint8Array | null): Promise<void> {
+  const layout = layoutOf(made.capacity, made.isCompressed);
   if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
   await makeRoom(file, layout.data, layout.data);
-  await writeDirectory(file, layout, layout.redundantDirectory);
+  if (!made.isCompressed) await writeDirectory(file, layout, layout.redundantDirectory);
   await writeDirectory(file, layout, layout.directory);
   if (descriptor !== null) {
     const bytes = new Uint8Array(layout.descriptorBytes);
@@ -255,7 +250,7 @@ async function writeSparse(
     await file.write(layout.descriptor, bytes);
   }
   await file.flush();
-  await file.write(0, encodeHeader(capacity, layout, zeroGrains));
+  await file.write(0, encodeHeader(made, layout));
   await file.flush();
 }
 
@@ -275,11 +270,12 @@ async function writeDirectory(file: Child, { directoryEntries, directoryBytes, t
 /** Of an image with the content of `source`; all its files together. Rejects as `checkVmdkCreate`, and as the block status of the source. */
 export async function measureVmdk({ options, source }: MeasureRequest<'vmdk'>): Promise<BlockMeasureInfo> {
   checkVmdkCreate(options, '');
-  const { isFlat, isSplit } = kindOf(options, '');
+  const { isFlat, isSplit, isCompressed = false } = kindOf(options);
   const size = roundUp(options.size, SECTOR_BYTES);
   if (isFlat) return { required: size, 'fully-allocated': size };
-  const head = sizesOf(options, isSplit).reduce((sum, bytes) => sum + layoutOf(bytes).data, 0);
-  const full = head + roundUp(size, GRAIN_BYTES);
+  const head = sizesOf(options, isSplit).reduce((sum, bytes) => sum + layoutOf(bytes, isCompressed).data, 0);
   const used = (await source?.clustersWithData(GRAIN_BYTES)) ?? 0;
-  return { required: head + used * GRAIN_BYTES, 'fully-allocated': full };
+  // How well it compresses is not known.
+  const grain = isCompressed ? mostPackedBytes(GRAIN_BYTES) : GRAIN_BYTES;
+  return { required: head + used * grain, 'fully-allocated': head + Math.ceil(size / GRAIN_BYTES) * grain };
 }

@@ -13,7 +13,15 @@ import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
-import type { BlockStatus, Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type {
+  BlockStatus,
+  Compression,
+  Extent,
+  Located,
+  MovePlace,
+  WriteFlags,
+  ZeroFlags,
+} from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { settleAll } from '../../../util/settle.js';
@@ -47,6 +55,8 @@ export interface VmdkParts {
   descriptorEnd: number;
   extents: readonly OpenedExtent[];
 }
+
+type CheckedPart = SparsePart | CompressedPart;
 
 interface Placed {
   start: number;
@@ -173,6 +183,10 @@ export class VmdkNode extends FormatNode {
     await settleAll(actions);
   }
 
+  override get compression(): Compression {
+    return this.#parts.some(({ part }) => part instanceof CompressedPart) ? 'needed' : 'refused';
+  }
+
   override get clusterBytes(): number {
     return this.#parts[0].part.grainBytes;
   }
@@ -262,7 +276,9 @@ export class VmdkNode extends FormatNode {
   }
 
   override get abilities(): Abilities {
-    const sparse = this.#parts.flatMap(({ part }) => (part instanceof SparsePart ? [part] : []));
+    const sparse = this.#parts.flatMap(({ part }) =>
+      part instanceof SparsePart || part instanceof CompressedPart ? [part] : [],
+    );
     const details: Abilities = { details: () => this.#details() };
     // As for QEMU: flat extents have nothing that could be checked.
     if (this.#parts.every(({ part }) => part.grainBytes === 0)) return details;
@@ -285,13 +301,13 @@ export class VmdkNode extends FormatNode {
     };
   }
 
-  async #check(parts: readonly SparsePart[], report: (finding: CheckFinding) => void): Promise<CheckResult> {
+  async #check(parts: readonly CheckedPart[], report: (finding: CheckFinding) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#commit();
     return checkVmdk(parts, report);
   }
 
   async #repair(
-    parts: readonly SparsePart[],
+    parts: readonly CheckedPart[],
     kind: RepairKind,
     report: (finding: CheckFinding) => void,
   ): Promise<RepairResult> {
@@ -333,7 +349,9 @@ export class VmdkNode extends FormatNode {
 
 function refuseWriting(parts: readonly Placed[], path: string): void {
   for (const { part } of parts) {
-    if (part instanceof CompressedPart) throw onlyRead(path, 'A stream-optimised VMDK image is only read');
+    if (part instanceof CompressedPart && part.header.hasFooter) {
+      throw onlyRead(path, 'A stream-optimised VMDK image with a footer is only read');
+    }
     if (!(part instanceof SparsePart)) continue;
     const { header } = part;
     if (header.isCowd) throw onlyRead(path, 'A sparse VMDK extent of ESX is only read');

@@ -48,7 +48,7 @@ const Field = {
 
 const CowdField = { flags: 8, capacity: 12, grain: 16, directory: 20, directorySize: 24 } as const;
 
-const Flag = { lineEnds: 1, redundant: 2, zeroGrains: 4 } as const;
+const Flag = { lineEnds: 1, redundant: 2, zeroGrains: 4, compressed: 1 << 16, markers: 1 << 17 } as const;
 
 export interface SparseHeader {
   isCowd: boolean;
@@ -66,6 +66,8 @@ export interface SparseHeader {
   zeroGrains: boolean;
   /** Each grain is compressed, behind its place on the disk and its length. */
   isCompressed: boolean;
+  /** Its tables, and a footer, end the file. */
+  hasFooter: boolean;
   /** Bytes, in the file; 0: it holds no descriptor. */
   descriptor: number;
 }
@@ -133,6 +135,7 @@ function parseHosted(view: DataView, path: string): SparseHeader {
     directoryEntries: 0,
     zeroGrains: (flags & Flag.zeroGrains) !== 0,
     isCompressed,
+    hasFooter: false,
     descriptor: at(Field.descriptor),
   };
 }
@@ -150,6 +153,7 @@ function parseCowd(view: DataView): SparseHeader {
     directoryEntries: view.getUint32(CowdField.directorySize, true),
     zeroGrains: false,
     isCompressed: false,
+    hasFooter: false,
     descriptor: 0,
   };
 }
@@ -184,15 +188,15 @@ export interface SparseLayout {
   data: number;
 }
 
-/** As QEMU lays it out: the tables are there from the beginning, empty. */
-export function layoutOf(capacity: number): SparseLayout {
+/** As QEMU lays it out: the tables are there from the beginning, empty. Compressed grains have no copies of them. */
+export function layoutOf(capacity: number, isCompressed: boolean): SparseLayout {
   const descriptor = SECTOR_BYTES;
   const descriptorBytes = 20 * SECTOR_BYTES;
   const tableBytes = TABLE_ENTRIES * ENTRY_BYTES;
   const directoryEntries = Math.ceil(capacity / (GRAIN_BYTES * TABLE_ENTRIES));
   const directoryBytes = roundUp(directoryEntries * ENTRY_BYTES, SECTOR_BYTES);
   const redundantDirectory = descriptor + descriptorBytes;
-  const directory = redundantDirectory + directoryBytes + directoryEntries * tableBytes;
+  const directory = redundantDirectory + (isCompressed ? 0 : directoryBytes + directoryEntries * tableBytes);
   const data = roundUp(directory + directoryBytes + directoryEntries * tableBytes, GRAIN_BYTES);
   return {
     directoryEntries,
@@ -206,20 +210,29 @@ export function layoutOf(capacity: number): SparseLayout {
   };
 }
 
-/** The header of a new extent of `capacity` bytes. */
-export function encodeHeader(capacity: number, layout: SparseLayout, zeroGrains: boolean): Uint8Array {
+export interface NewExtent {
+  /** Bytes of the disk. */
+  capacity: number;
+  isCompressed: boolean;
+  zeroGrains: boolean;
+}
+
+/** The header of a new extent. */
+export function encodeHeader({ capacity, isCompressed, zeroGrains }: NewExtent, layout: SparseLayout): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   bytes.set(new TextEncoder().encode('KDMV'));
-  view.setUint32(Field.version, zeroGrains ? 2 : 1, true);
-  view.setUint32(Field.flags, Flag.lineEnds | Flag.redundant | (zeroGrains ? Flag.zeroGrains : 0), true);
+  view.setUint32(Field.version, isCompressed ? 3 : zeroGrains ? 2 : 1, true);
+  const kind = isCompressed ? Flag.compressed | Flag.markers : Flag.redundant;
+  view.setUint32(Field.flags, Flag.lineEnds | kind | (zeroGrains ? Flag.zeroGrains : 0), true);
+  if (isCompressed) view.setUint16(Field.compression, DEFLATE, true);
   const set = (field: number, value: number): void => view.setBigUint64(field, BigInt(value / SECTOR_BYTES), true);
   set(Field.capacity, capacity);
   set(Field.grain, GRAIN_BYTES);
   set(Field.descriptor, layout.descriptor);
   set(Field.descriptorSize, layout.descriptorBytes);
   view.setUint32(Field.tableEntries, TABLE_ENTRIES, true);
-  set(Field.redundantDirectory, layout.redundantDirectory);
+  set(Field.redundantDirectory, isCompressed ? 0 : layout.redundantDirectory);
   set(Field.directory, layout.directory);
   set(Field.overhead, layout.data);
   bytes.set(new TextEncoder().encode(LINE_ENDS), Field.lineEnds);

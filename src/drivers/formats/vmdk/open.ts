@@ -47,10 +47,8 @@ function headerIn(bytes: Uint8Array, file: BlockNode): SparseHeader {
   const path = file.filename;
   const start = bytes.subarray(0, HEADER_BYTES);
   const hasFooter = footerOffset(start, file.length) !== null;
-  const header = parseHeader(
-    hasFooter ? headerOfFooter(bytes.subarray(HEADER_BYTES + EMBEDDED_BYTES), path) : start,
-    path,
-  );
+  const own = hasFooter ? headerOfFooter(bytes.subarray(HEADER_BYTES + EMBEDDED_BYTES), path) : start;
+  const header = { ...parseHeader(own, path), hasFooter };
   return header;
 }
 

@@ -1,0 +1,95 @@
+// The grains of a stream-optimised extent that are written: compressed, one behind the other at the end of the file, in the order in which they come.
+//
+//   | marker: first sector, length | zlib: 2 bytes, deflate, Adler-32 | zeroes up to the sector's end |
+
+import type { Host } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
+import { later } from '../../../util/settle.js';
+import type { ImageFile } from '../../image-file.js';
+import { MAX_FILE_BYTES } from './header.js';
+
+export const MARKER_BYTES = 12;
+/** Before the compressed data: RFC 1950. */
+export const ZLIB_BYTES = 2;
+/** Deflate with a window of 4 KiB, which is what the host's codec makes. */
+const ZLIB_HEAD = [0x48, 0x0d] as const;
+const CHECKSUM_BYTES = 4;
+/** What data that cannot be compressed grows by. */
+const SLACK_BYTES = 1024;
+
+/** The most that a grain takes in the file. */
+export function mostPackedBytes(grainBytes: number): number {
+  return roundUp(MARKER_BYTES + ZLIB_BYTES + grainBytes + SLACK_BYTES + CHECKSUM_BYTES, SECTOR_BYTES);
+}
+
+export class GrainPacker {
+  readonly #file: ImageFile;
+  readonly #host: Host;
+  #end: number;
+  /** Places are given in the order in which grains came. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(file: ImageFile, host: Host) {
+    this.#file = file;
+    this.#host = host;
+    this.#end = roundUp(file.length, SECTOR_BYTES);
+  }
+
+  /** Writes a grain that begins at `offset` of the extent; resolves with its place. Rejects with `no-space`, `io`, `limit`. */
+  async add(offset: number, grain: Uint8Array): Promise<number> {
+    const { memory, codecs } = this.#host;
+    const packed = memory.allocate(mostPackedBytes(grain.length));
+    const before = this.#turn;
+    const start = MARKER_BYTES + ZLIB_BYTES;
+    const compressed = later(codecs.compress('zlib', grain, packed.subarray(start, packed.length - CHECKSUM_BYTES)));
+    const placed = Promise.allSettled([before]).then(async () => {
+      const length = await compressed;
+      const data = start + length;
+      const end = roundUp(data + CHECKSUM_BYTES, SECTOR_BYTES);
+      const place = this.#end;
+      if (place + end > MAX_FILE_BYTES) {
+        throw BlockError.at(this.#file.path, 'limit', 'The file of a VMDK extent cannot be larger than 2 TiB', {
+          offset: place,
+          operation: 'allocate',
+        });
+      }
+      this.#end += end;
+      packed.fill(0, data, end);
+      const view = new DataView(packed.buffer, packed.byteOffset, packed.length);
+      view.setBigUint64(0, BigInt(offset / SECTOR_BYTES), true);
+      view.setUint32(8, data + CHECKSUM_BYTES - MARKER_BYTES, true);
+      packed.set(ZLIB_HEAD, MARKER_BYTES);
+      view.setUint32(data, adler32(grain));
+      return { place, bytes: packed.subarray(0, end) };
+    });
+    this.#turn = placed;
+    try {
+      const { place, bytes } = await placed;
+      await this.#file.ensureLength(place + bytes.length);
+      await this.#file.write(place, bytes, 'write_compressed');
+      return place;
+    } finally {
+      memory.free(packed);
+    }
+  }
+}
+
+/** RFC 1950, section 9. */
+export function adler32(bytes: Uint8Array): number {
+  const MODULUS = 65521;
+  /** So many sums fit in 32 bits. */
+  const RUN = 5552;
+  let low = 1;
+  let high = 0;
+  for (let from = 0; from < bytes.length; from += RUN) {
+    const to = Math.min(bytes.length, from + RUN);
+    for (let i = from; i < to; i++) {
+      low += bytes[i];
+      high += low;
+    }
+    low %= MODULUS;
+    high %= MODULUS;
+  }
+  return ((high << 16) | low) >>> 0;
+}

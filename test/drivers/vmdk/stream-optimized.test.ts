@@ -1,0 +1,96 @@
+// Stream-optimised VMDK images that are written: whole grains, compressed, each once.
+
+import { inflateSync } from 'node:zlib';
+import { expect } from 'chai';
+import { createImage } from '../../../src/block/create.js';
+import type { BlockNode } from '../../../src/block/node/node.js';
+import { openNode } from '../../../src/block/open.js';
+import { adler32 } from '../../../src/drivers/formats/vmdk/grain-packer.js';
+import { type Bench, failureOf, makeBench, pattern, readNode, used } from '../support.js';
+
+const GRAIN = 65536;
+const SIZE = 4 * GRAIN + 1536;
+const SECTOR = 512;
+const TABLE = 22 * SECTOR;
+
+describe('stream-optimised VMDK', () => {
+  let bench: Bench;
+  let node: BlockNode;
+
+  beforeEach(async () => {
+    bench = makeBench();
+    await createImage(bench.graph, '/a', { driver: 'vmdk', size: SIZE, subformat: 'streamOptimized' });
+    node = await used(openNode(bench.graph, '/a', { format: 'vmdk' }));
+  });
+
+  afterEach(() => bench.graph.closeAll());
+
+  const write = (offset: number, bytes: Uint8Array): Promise<void> => node.write(offset, bytes, { compressed: true });
+
+  it('reads what was written, noise and the short last grain among it', async () => {
+    const content = Buffer.alloc(SIZE);
+    content.set(pattern(2 * GRAIN), GRAIN);
+    for (let i = 0; i < GRAIN; i++) content[GRAIN + i] = (i * i * 31 + (i >> 3) * 7) & 0xff;
+    content.fill(9, 4 * GRAIN);
+    await write(GRAIN, content.subarray(GRAIN, 3 * GRAIN));
+    await write(4 * GRAIN, content.subarray(4 * GRAIN));
+    await bench.graph.closeAll();
+    const found = Buffer.alloc(SIZE);
+    await readNode(await openNode(bench.graph, '/a', { format: 'vmdk', readOnly: true }), 0, found);
+    expect(found.equals(content)).to.equal(true);
+  });
+
+  it("keeps each grain in zlib's format, behind its marker, in the order of the disk", async () => {
+    await Promise.all([0, 1, 3].map((grain) => write(grain * GRAIN, Buffer.alloc(GRAIN, grain + 1))));
+    await bench.graph.closeAll();
+    const file = Buffer.from(bench.host.readFile('/a'));
+    let before = 0;
+    for (const grain of [0, 1, 3]) {
+      const at = file.readUInt32LE(TABLE + 4 * grain) * SECTOR;
+      expect(at).to.be.above(before);
+      expect(file.readBigUInt64LE(at)).to.equal(BigInt(grain * 128));
+      const data = file.subarray(at + 12, at + 12 + file.readUInt32LE(at + 8));
+      expect(inflateSync(data).equals(Buffer.alloc(GRAIN, grain + 1))).to.equal(true);
+      before = at;
+    }
+  });
+
+  it('refuses a grain that is there already, and one that comes twice at once', async () => {
+    await write(0, Buffer.alloc(GRAIN, 1));
+    const twice = [write(GRAIN, Buffer.alloc(GRAIN, 2)), write(GRAIN, Buffer.alloc(GRAIN, 3))];
+    const results = await Promise.allSettled([...twice, write(0, Buffer.alloc(GRAIN, 4))]);
+    expect(results.map(({ status }) => status)).to.deep.equal(['fulfilled', 'rejected', 'rejected']);
+    const byte = new Uint8Array(1);
+    for (const [offset, value] of [
+      [0, 1],
+      [GRAIN, 2],
+    ]) {
+      await node.read(offset, byte);
+      expect(byte[0]).to.equal(value);
+    }
+  });
+
+  it('refuses what is not compressed, and zeroes over data; takes zeroes where there is nothing', async () => {
+    expect((await failureOf(node.write(0, Buffer.alloc(GRAIN)))).code).to.equal('unsupported');
+    await write(0, Buffer.alloc(GRAIN, 1));
+    expect((await failureOf(node.writeZeroes(0, GRAIN))).code).to.equal('unsupported');
+    await node.writeZeroes(GRAIN, GRAIN);
+  });
+
+  it('has a grain on the disk before a table points to it', async () => {
+    await write(0, Buffer.alloc(GRAIN, 5));
+    expect(bench.host.durableFile('/a').subarray(TABLE, TABLE + 4)).to.deep.equal(new Uint8Array(4));
+    await node.flush();
+    const durable = makeBench();
+    durable.host.writeFile('/a', bench.host.durableFile('/a'));
+    const byte = new Uint8Array(1);
+    await readNode(await openNode(durable.graph, '/a', { format: 'vmdk', readOnly: true }), GRAIN - 1, byte);
+    expect(byte[0]).to.equal(5);
+    await durable.graph.closeAll();
+  });
+
+  it('has the checksum of RFC 1950', () => {
+    expect(adler32(Buffer.from('Wikipedia'))).to.equal(0x11e60398);
+    expect(adler32(Buffer.alloc(100_000, 0xff))).to.equal(0x149a302c);
+  });
+});
