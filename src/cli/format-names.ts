@@ -9,6 +9,8 @@ export interface FormatNames {
   readonly all: string;
   /** The same, one by one. */
   readonly each: readonly string[];
+  /** Those that images can be created in. */
+  readonly eachMade: readonly string[];
   /** Formats that images can be created in, `preset` marked as the default. */
   made(preset: string): string;
   /** Formats with compressed clusters. */
@@ -26,6 +28,7 @@ export function formatNames(): FormatNames {
   return {
     all: listed(formats.map(({ name }) => name)),
     each: formats.map(({ name }) => name),
+    eachMade: made.map(({ name }) => name),
     made: (preset) => listed(made.map(({ name }) => (name === preset ? `${name} (default)` : name))),
     compressed: listed(formats.filter(({ compresses }) => compresses).map(({ name }) => name)),
     suffixes: made.flatMap(suffixesOf).join(', '),

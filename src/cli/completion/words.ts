@@ -97,6 +97,9 @@ export async function completedProgram(
   return { name, verbs: await Promise.all(its.map(completedVerb)), general: OF_ALL };
 }
 
+/** Options that name the format of a new image. */
+const MADE_IN: ReadonlySet<string> = new Set(['output-format', 'target-format']);
+
 /** The list that the argument of `option` is; undefined: it is none. */
 function listOf(verb: Verb, { key }: OptionSpec): OptionList | undefined {
   if (key !== 'options') return undefined;
@@ -122,12 +125,12 @@ function completed(option: OptionSpec, formats: FormatNames, list: OptionList | 
   return {
     names: namesOf(option),
     argument,
-    values: list ?? values ?? valuesOf(argument, formats),
+    values: list ?? values ?? valuesOf(option, formats),
     help: /^.*?[.:](?= |$)|^.*/.exec(text)![0].replace(/[.:]$/, ''),
   };
 }
 
-function valuesOf(argument: string | undefined, formats: FormatNames): CompletedOption['values'] {
-  if (argument?.endsWith('FMT')) return formats.each;
+function valuesOf({ key, argument }: OptionSpec, formats: FormatNames): CompletedOption['values'] {
+  if (argument?.endsWith('FMT')) return MADE_IN.has(key) ? formats.eachMade : formats.each;
   return argument !== undefined && NAMES_OF_FILES.has(argument) ? 'files' : 'anything';
 }
