@@ -14,8 +14,8 @@ export interface Committed {
   readonly file: ImageFile;
   /** The pages of each level of tables, in the order in which they are written. */
   readonly levels: readonly Pages[];
-  /** Writes what must be durable before the entries. Called before the first flush. */
-  prepare?(): Promise<void>;
+  /** Writes what must be durable before the entries. Called before the first flush; `hasEntries`: there are entries to be written. */
+  prepare?(hasEntries: boolean): Promise<void>;
 }
 
 export class Commits {
@@ -50,7 +50,7 @@ export class Commits {
     const { file, levels } = this.#image;
     const taken = levels.map((pages) => ({ pages, patches: pages.take() }));
     try {
-      await this.#image.prepare?.();
+      await this.#image.prepare?.(taken.some(({ patches }) => patches.length > 0));
       await file.flush();
       for (const level of taken) {
         if (level.patches.length === 0) continue;

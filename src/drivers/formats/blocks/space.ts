@@ -32,22 +32,40 @@ export class BlockSpace {
   /** Takes a block, for which the file has grown. Rejects with `no-space`, `io`. */
   async take(): Promise<NewBlock> {
     const spare = this.#spare.pop();
-    const offset = spare?.offset ?? this.#end;
-    const end = offset + this.#blockBytes;
-    this.#end = Math.max(this.#end, end);
+    if (spare === undefined) return this.takeRun(1);
+    return { ...spare, fresh: (await this.#grown(spare.offset, 1)) || spare.fresh };
+  }
+
+  /** The same for blocks that lie one behind the other, at the end. */
+  async takeRun(blocks: number): Promise<NewBlock> {
+    const offset = this.#end;
+    this.#end = offset + blocks * this.#blockBytes;
+    return { offset, fresh: await this.#grown(offset, blocks) };
+  }
+
+  /** The file has these blocks; resolves to whether they are known to read as zeroes. Where it rejects, they are free again. */
+  async #grown(offset: number, blocks: number): Promise<boolean> {
+    const end = offset + blocks * this.#blockBytes;
     try {
       await this.#file.ensureLength(end);
     } catch (error) {
-      this.giveBack({ offset, fresh: false });
+      this.giveBackRun({ offset, fresh: false }, blocks);
       throw error;
     }
-    const fresh = this.#file.takeFresh(offset, end);
-    return { offset, fresh: fresh || spare?.fresh === true };
+    return this.#file.takeFresh(offset, end);
   }
 
   /** The block is not in use. `fresh`: nothing was written to it. */
   giveBack(block: NewBlock): void {
-    if (block.offset + this.#blockBytes === this.#end) this.#end = block.offset;
-    else this.#spare.push(block);
+    this.giveBackRun(block, 1);
+  }
+
+  /** The same for those of `takeRun`. */
+  giveBackRun({ offset, fresh }: NewBlock, blocks: number): void {
+    if (offset + blocks * this.#blockBytes === this.#end) {
+      this.#end = offset;
+      return;
+    }
+    for (let i = blocks - 1; i >= 0; i--) this.#spare.push({ offset: offset + i * this.#blockBytes, fresh });
   }
 }
