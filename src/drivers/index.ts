@@ -20,7 +20,7 @@ import { luksDriver } from './formats/luks/definition.js';
 import { probeParallels } from './formats/parallels/probe.js';
 import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
-import { probeQed } from './formats/qed/probe.js';
+import { qedDriver } from './formats/qed/definition.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { vdiDriver } from './formats/vdi/definition.js';
 import { probeVhdx } from './formats/vhdx/probe.js';
@@ -41,7 +41,7 @@ export function registerDrivers(): void {
   registerDriver(qcow2Driver);
   registerDriver(luksDriver);
   registerRecogniser('qcow', (head) => probeQcow(head));
-  registerRecogniser('qed', (head) => probeQed(head));
+  registerDriver(qedDriver);
   registerDriver(vdiDriver);
   registerRecogniser('vhdx', (head) => probeVhdx(head));
   registerDriver(vpcDriver);

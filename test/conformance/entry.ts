@@ -17,6 +17,8 @@ export interface Capabilities {
   keeps: boolean;
   /** Bytes that a size is a multiple of; 0 where the size cannot be changed. */
   truncate: number;
+  /** The size can become smaller, too. */
+  shrinks: boolean;
   backing: boolean;
   /** The name of the backing file in its header can be changed. */
   renamesBacking: boolean;
@@ -65,6 +67,7 @@ const NOTHING: Capabilities = {
   copies: 1,
   keeps: true,
   truncate: 0,
+  shrinks: true,
   backing: false,
   renamesBacking: true,
   zeroStatus: true,

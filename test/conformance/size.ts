@@ -6,7 +6,22 @@ import { codeOf } from './entry.js';
 import { bytesOf, type Suite } from './suite.js';
 
 export function sizeBehaviours({ capabilities, size, unit, behaves }: Suite): void {
-  if (capabilities.truncate > 0) {
+  if (capabilities.truncate > 0 && !capabilities.shrinks) {
+    behaves('grows with zeroes, and does not shrink', async ({ node, fresh, below, seed, again }) => {
+      await node.write(0, fresh.fill(3));
+      expect(await codeOf(node.truncate(size - 512))).to.equal('unsupported');
+      for (const step of [0, 512, 1024, unit, 0, 5 * unit + 512]) {
+        await node.truncate(node.length + step);
+        await expectContent(node, grownTo(fresh, node.length));
+      }
+      const expected = grownTo(fresh, node.length);
+      await node.write(node.length - 1000, new Uint8Array(1000).fill(4));
+      expected.fill(4, node.length - 1000);
+      const opened = await again();
+      await expectContent(opened, expected);
+      await expectAllHonest(opened, below, seed);
+    });
+  } else if (capabilities.truncate > 0) {
     behaves(
       'grows with zeroes and shrinks, and what was cut off does not come back',
       async ({ node, fresh, below, seed, again }) => {
@@ -75,4 +90,11 @@ export function sizeBehaviours({ capabilities, size, unit, behaves }: Suite): vo
       await expectContent(node, fresh);
     });
   }
+}
+
+/** `content`, and zeroes up to `length`. */
+function grownTo(content: Uint8Array, length: number): Uint8Array {
+  const grown = new Uint8Array(length);
+  grown.set(content);
+  return grown;
 }

@@ -534,6 +534,8 @@ export type BlockdevDriver =
   | 'preallocate'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
   | 'qcow2'
+  /** format: QEMU's enhanced disk */
+  | 'qed'
   /** filter: several nodes with the same content, which vote */
   | 'quorum'
   /** format: the bytes of the file as they are, or a window of them */
@@ -1047,6 +1049,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
+  | (BlockdevOptionsBase & { driver: 'qed' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
@@ -1155,6 +1158,22 @@ export interface BlockdevCreateOptionsQcow2 {
   encrypt?: QCryptoBlockCreateOptions;
 }
 
+/** Creates a QED image in a node. */
+export interface BlockdevCreateOptionsQed {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** name of the backing file, as it is written to the header */
+  'backing-file'?: string;
+  /** format of the backing file; the header only says whether it is raw */
+  'backing-fmt'?: BlockdevDriver;
+  /** bytes, a power of two from 4096 to 64 MiB (default: 65536) */
+  'cluster-size'?: number;
+  /** clusters of a table, a power of two up to 16 (default: 4) */
+  'table-size'?: number;
+}
+
 /** Creates a VDI image in a node. */
 export interface BlockdevCreateOptionsVdi {
   /** the node */
@@ -1256,6 +1275,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
   | (BlockdevCreateOptionsBase & { driver: 'preallocate' })
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
+  | (BlockdevCreateOptionsBase & { driver: 'qed' } & BlockdevCreateOptionsQed)
   | (BlockdevCreateOptionsBase & { driver: 'quorum' })
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
@@ -2564,6 +2584,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'null-co' })
   | (BlockdevAmendOptionsBase & { driver: 'preallocate' })
   | (BlockdevAmendOptionsBase & { driver: 'qcow2' } & BlockdevAmendOptionsQcow2)
+  | (BlockdevAmendOptionsBase & { driver: 'qed' })
   | (BlockdevAmendOptionsBase & { driver: 'quorum' })
   | (BlockdevAmendOptionsBase & { driver: 'raw' })
   | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
@@ -2761,6 +2782,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'null-co' })
   | (BlockStatsSpecificBase & { driver: 'preallocate' })
   | (BlockStatsSpecificBase & { driver: 'qcow2' })
+  | (BlockStatsSpecificBase & { driver: 'qed' })
   | (BlockStatsSpecificBase & { driver: 'quorum' })
   | (BlockStatsSpecificBase & { driver: 'raw' })
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
@@ -3894,6 +3916,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevDeviceOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
   | (BlockdevDeviceOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
+  | (BlockdevDeviceOptionsBase & { driver: 'qed' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevDeviceOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
@@ -4098,6 +4121,7 @@ export interface QapiTypes {
   BlockdevQcow2Version: BlockdevQcow2Version;
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
+  BlockdevCreateOptionsQed: BlockdevCreateOptionsQed;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;
   BlockdevVmdkSubformat: BlockdevVmdkSubformat;
   BlockdevVmdkAdapterType: BlockdevVmdkAdapterType;

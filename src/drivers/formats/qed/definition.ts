@@ -1,0 +1,47 @@
+// The driver definition of qed: how an image is recognised, opened and created.
+
+import { openBacking } from '../../../block/node/format.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import { ROLES } from '../../../block/roles.js';
+import { openByHead } from '../../../block/stale.js';
+import { createQed, planQed, QED_CREATE_OPTIONS } from './create.js';
+import { QedNode } from './driver.js';
+import { QED_FINDING_WORDS } from './finding-words.js';
+import { readQedHead } from './header.js';
+import { probeQed } from './probe.js';
+
+async function openQed(request: OpenRequest<'qed'>): Promise<QedNode> {
+  const { graph, node, use, forRepair } = request;
+  const file = await request.openChild('file', null, 'image');
+  const image = await openByHead(
+    request,
+    file,
+    readQedHead,
+    (head) => new QedNode(graph, node, file, head, ROLES.image.permissions(use)),
+  );
+  try {
+    if (!node.readOnly && !forRepair) await image.becomeWritable();
+  } catch (error) {
+    image.removeChild('file');
+    throw error;
+  }
+  await openBacking(request, image);
+  return image;
+}
+
+export const qedDriver: DriverDefinition<'qed'> = {
+  name: 'qed',
+  kind: 'format',
+  hasBacking: true,
+  clusterMember: 'cluster-size',
+  get createOptions() {
+    return QED_CREATE_OPTIONS;
+  },
+  get findingWords() {
+    return QED_FINDING_WORDS;
+  },
+  probe: (head) => probeQed(head),
+  open: openQed,
+  checkCreate: (options, path) => void planQed(options, path),
+  create: (request) => createQed(request),
+};
