@@ -1,5 +1,3 @@
-// A set of numbers, one bit each.
-
 /** A set of numbers below a limit. */
 export class Bits {
   readonly #bytes: Uint8Array;
@@ -14,9 +12,5 @@ export class Bits {
 
   add(value: number): void {
     this.#bytes[value >>> 3] |= 1 << (value & 7);
-  }
-
-  remove(value: number): void {
-    this.#bytes[value >>> 3] &= ~(1 << (value & 7));
   }
 }

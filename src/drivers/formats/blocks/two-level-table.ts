@@ -129,7 +129,7 @@ export class TwoLevelTable implements BlockTables {
           const length = this.#tablePageBytes(table, at);
           const page = await this.#l2.use(at, length);
           used.push(page);
-          await this.#reserve(page);
+          await this.#l2.reserve(page);
         }
         index = end;
       }
@@ -154,7 +154,7 @@ export class TwoLevelTable implements BlockTables {
   async setTable(index: number, offset: number): Promise<void> {
     const page = await this.#useL1(index);
     try {
-      await this.#reserve(page);
+      await this.#l1.reserve(page);
       this.#changeL1(page, index, offset);
     } finally {
       page.users--;
@@ -187,7 +187,7 @@ export class TwoLevelTable implements BlockTables {
   async #makeTable(index: number): Promise<number> {
     const page = await this.#useL1(index);
     try {
-      await this.#reserve(page);
+      await this.#l1.reserve(page);
       const made = await this.#source.takeTable();
       if (!made.fresh) {
         try {
@@ -202,13 +202,6 @@ export class TwoLevelTable implements BlockTables {
     } finally {
       page.users--;
     }
-  }
-
-  /** The page has its space in the file. One that is changed has it already. */
-  async #reserve(page: Page): Promise<void> {
-    if (page.isChanged) return;
-    await this.#file.ensureLength(page.offset + page.bytes.length);
-    await this.#file.reserve(page.offset, page.bytes.length);
   }
 
   #tablePageBytes(table: number, page: number): number {
