@@ -45,10 +45,13 @@ export class HeaderStore {
     this.#placeOf(encodeName(name));
   }
 
-  /** Another backing file; null: none, its name stays there, as with QEMU. Rejects with `invalid-argument`, `io`. */
+  /** Another backing file; null: none. Rejects with `invalid-argument`, `io`. */
   setBacking(name: string | null, isRaw: boolean): Promise<void> {
     if (name === null) {
-      return this.#change(() => ({ features: this.header.features & ~(Feature.backingFile | Feature.backingIsRaw) }));
+      return this.#change(() => ({
+        features: this.header.features & ~(Feature.backingFile | Feature.backingIsRaw),
+        backingNameBytes: 0,
+      }));
     }
     const bytes = encodeName(name);
     return this.#next(async () => {
