@@ -14,7 +14,7 @@ import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
 import { PERM_ALL, Perm, type WriteFlags } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
-import { BlockError } from '../util/errors.js';
+import { BlockError, toBlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, STEP_BYTES } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
@@ -233,7 +233,10 @@ class CommitDriver implements JobDriver {
       const top = linkOf(this.#topLink);
       BlockNode.changePermissions(top, top.perm | Perm.WRITE_UNCHANGED, top.shared);
       try {
-        await top.makeEmpty();
+        // As QEMU: an image of a format that cannot drop it keeps what it holds.
+        await top.makeEmpty().catch((error: unknown) => {
+          if (toBlockError(error).code !== 'unsupported') throw error;
+        });
         await top.flush();
       } finally {
         BlockNode.changePermissions(top, Perm.CONSISTENT_READ, top.shared);

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { createImage } from '../../../src/block/create.js';
 import { Graph } from '../../../src/block/graph.js';
 import { openNode } from '../../../src/block/open.js';
+import { Workspace } from '../../../src/index.js';
 import { type Bench, failureOf, makeBench, readNode, used } from '../support.js';
 
 const SIZE = 1 << 20;
@@ -69,6 +70,23 @@ describe('content ID of VMDK', () => {
       expect(error.code).to.equal('invalid-image');
       expect(error.message).to.match(/'\/base' was changed .* its content ID is \w{8}, not \w{8}/);
     }
+    await bench.graph.closeAll();
+  });
+
+  it('is noted anew where an overlay was committed, which is empty then, and reads as before', async () => {
+    await write('/top', 3);
+    const before = idOf('/top');
+    const workspace = new Workspace(bench.host);
+    const options = { driver: 'vmdk', file: { driver: 'file', filename: '/top' }, 'read-only': true };
+    await (await workspace.commit(await workspace.open(options as never), { empty: true })).done;
+    await workspace.close();
+    const text = Buffer.from(bench.host.readFile('/top', 512, 1024)).toString('latin1');
+    expect(/^parentCID=(\w+)$/m.exec(text)![1]).to.equal(idOf('/base'));
+    expect(idOf('/top')).to.equal(before);
+    const node = await openNode(bench.graph, '/top', { format: 'vmdk', readOnly: true });
+    const byte = new Uint8Array(1);
+    await readNode(node, 4095, byte);
+    expect([byte[0], (await node.blockStatus(0, 4096)).allocated]).to.deep.equal([3, false]);
     await bench.graph.closeAll();
   });
 

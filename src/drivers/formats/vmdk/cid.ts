@@ -3,9 +3,10 @@
 //
 // The new one has as many digits as the old one: the text keeps its places, and one sector is written. It is on the disk before what is written to the disk is.
 
+import { BlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
-import { type Descriptor, NO_PARENT } from './descriptor.js';
+import { type Descriptor, NO_PARENT, type NumberPlace } from './descriptor.js';
 
 export class ContentId {
   readonly #file: ImageFile;
@@ -39,19 +40,42 @@ export class ContentId {
     return this.#changing;
   }
 
+  /** The content ID of the backing file is `value` from now on. Rejects with `io`, and with `unsupported` where the descriptor has no room for it. */
+  async setParent(value: number): Promise<void> {
+    const place = this.#descriptor.parentCid;
+    const text = value.toString(16);
+    if (place.digits < text.length) {
+      throw BlockError.at(
+        this.#file.path,
+        'unsupported',
+        'The descriptor has no room for the content ID of the backing file',
+        {
+          operation: 'note backing file',
+        },
+      );
+    }
+    await this.#patch(place, text);
+    place.value = value;
+  }
+
   async #change(): Promise<void> {
-    const { at, digits } = this.#descriptor.cid;
+    const { cid } = this.#descriptor;
+    const value = this.#another(cid.digits);
+    await this.#patch(cid, value.toString(16));
+    this.#value = value;
+    this.isChanged = true;
+  }
+
+  /** Writes the digits of a number in place of those that are there, and makes that durable. */
+  async #patch({ at, digits }: NumberPlace, text: string): Promise<void> {
     const from = this.#start + at;
     const first = Math.floor(from / SECTOR_BYTES) * SECTOR_BYTES;
     const end = Math.min(Math.ceil((from + digits) / SECTOR_BYTES) * SECTOR_BYTES, this.#file.length);
     const bytes = new Uint8Array(end - first);
     await this.#file.read(first, bytes);
-    const value = this.#another(digits);
-    bytes.set(new TextEncoder().encode(value.toString(16).padStart(digits, '0')), from - first);
+    bytes.set(new TextEncoder().encode(text.padStart(digits, '0')), from - first);
     await this.#file.write(first, bytes);
     await this.#file.flush();
-    this.#value = value;
-    this.isChanged = true;
   }
 
   #another(digits: number): number {

@@ -33,10 +33,17 @@ export interface ExtentLine {
   offset: number;
 }
 
+/** A number in hexadecimal digits, and where it begins in the text. */
+export interface NumberPlace {
+  value: number;
+  at: number;
+  digits: number;
+}
+
 export interface Descriptor {
-  /** As the text has it, in hexadecimal digits, and where it begins in it. */
-  cid: { value: number; at: number; digits: number };
-  parentCid: number;
+  cid: NumberPlace;
+  /** Of no digits where the text has none. */
+  parentCid: NumberPlace;
   createType: string;
   backingFile: string | null;
 }
@@ -62,6 +69,10 @@ function nameOf(latin1: string): string {
   return Buffer.from(latin1, 'latin1').toString('utf8');
 }
 
+function placeOf({ 0: all, 1: digits, index }: RegExpExecArray): NumberPlace {
+  return { value: Number.parseInt(digits, 16), at: index + all.length - digits.length, digits: digits.length };
+}
+
 /** Throws `invalid-image` where it names no content ID: it is no descriptor. */
 export function parseDescriptor(text: string, path: string): Descriptor {
   const cid = /^CID=([0-9a-fA-F]{1,8})\b/m.exec(text);
@@ -78,8 +89,8 @@ export function parseDescriptor(text: string, path: string): Descriptor {
   const parent = /^parentCID=([0-9a-fA-F]{1,8})\b/m.exec(text);
   const hint = /^parentFileNameHint="([^"\n]+)"/m.exec(text);
   return {
-    cid: { value: Number.parseInt(cid[1], 16), at: cid.index + 'CID='.length, digits: cid[1].length },
-    parentCid: parent === null ? NO_PARENT : Number.parseInt(parent[1], 16),
+    cid: placeOf(cid),
+    parentCid: parent === null ? { value: NO_PARENT, at: 0, digits: 0 } : placeOf(parent),
     createType: /^createType="([^"\n]*)"/m.exec(text)?.[1] ?? '',
     backingFile: hint === null ? null : nameOf(hint[1]),
   };

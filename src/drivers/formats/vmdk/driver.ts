@@ -134,7 +134,7 @@ export class VmdkNode extends FormatNode {
   #checkParent(): void {
     if (this.#parentIsKnown) return;
     const below = skipFilters(this.cow!.node);
-    const { parentCid } = this.#descriptor;
+    const parentCid = this.#descriptor.parentCid.value;
     if (below instanceof VmdkNode && parentCid !== NO_PARENT && below.contentId !== parentCid) {
       throw BlockError.at(
         this.filename,
@@ -244,6 +244,15 @@ export class VmdkNode extends FormatNode {
     );
   }
 
+  /** What it reads stays the same, and so does its content ID. That of the backing file comes first: what the image still holds then lies over the same. */
+  protected override async doMakeEmpty(): Promise<void> {
+    const parts = this.#parts.flatMap(({ part }) => (part instanceof SparsePart ? [part] : []));
+    if (parts.length < this.#parts.length) return super.doMakeEmpty();
+    const below = this.cow === null ? null : skipFilters(this.cow.node);
+    if (below instanceof VmdkNode) await this.#cid.setParent(below.contentId);
+    for (const part of parts) await part.makeEmpty();
+  }
+
   protected override async doFlush(): Promise<void> {
     if (this.readOnly) return super.doFlush();
     await this.#commit();
@@ -292,7 +301,7 @@ export class VmdkNode extends FormatNode {
   #details() {
     const { createType, parentCid } = this.#descriptor;
     const extents = this.#parts.map(({ part }) => part.info);
-    const data = { 'create-type': createType, cid: this.#cid.value, 'parent-cid': parentCid, extents };
+    const data = { 'create-type': createType, cid: this.#cid.value, 'parent-cid': parentCid.value, extents };
     const { grainBytes } = this.#parts[0].part;
     return {
       ...(grainBytes > 0 && { clusterSize: grainBytes }),

@@ -14,6 +14,8 @@ export class GrainSpace implements BlockSource {
   /** What is left of the room for tables. */
   readonly #room = { offset: 0, end: 0 };
   #roomTaken: Promise<void> | null = null;
+  /** Something was taken since this was made, or `forget`. */
+  hasTaken = false;
 
   constructor(file: ImageFile, grainBytes: number) {
     this.#file = file;
@@ -25,6 +27,7 @@ export class GrainSpace implements BlockSource {
 
   /** Rejects with `limit` where a place does not fit in an entry, `no-space`, `io`. */
   async take(): Promise<NewBlock> {
+    this.hasTaken = true;
     const block = await this.#blocks.take();
     if (block.offset + this.#grainBytes <= MAX_FILE_BYTES) return block;
     this.#blocks.giveBack(block);

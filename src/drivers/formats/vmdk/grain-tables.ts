@@ -161,6 +161,24 @@ export class GrainTables implements BlockTables {
     return this.#copies === null ? [this.#directory] : [this.#directory, this.#copies];
   }
 
+  /** Makes holes of all grains. Nothing is written meanwhile, and what was changed is written. Resolves with the end of the last table. Rejects with `io`, `corrupt-image`. */
+  async empty(): Promise<number> {
+    let end = 0;
+    for (let number = 0; number < this.#header.directoryEntries; number++) {
+      for (const directory of this.#directories) {
+        await directory.load(number);
+        const table = directory.get(number)!;
+        if (table === 0) continue;
+        const offset = this.#checked(table, number);
+        await this.#file.writeZeroes(offset, this.#tableBytes);
+        end = Math.max(end, offset + this.#tableBytes);
+      }
+    }
+    await this.#file.flush();
+    this.clear();
+    return end;
+  }
+
   set(index: number, place: number): void {
     const { tableEntries } = this.#header;
     const number = Math.floor(index / tableEntries);

@@ -3,12 +3,13 @@
 import type { BlockStatus, Extent, Located, MovePlace, ZeroFlags } from '../../../block/types.js';
 import type { Memory } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { type Below, BlockRequests } from '../blocks/requests.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
-import type { SparseHeader } from './header.js';
+import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
 import type { Part } from './part.js';
 
 /** What the extent has from the image that it belongs to. */
@@ -33,7 +34,10 @@ export class SparsePart implements Part {
   readonly #tables: GrainTables;
   readonly #requests: BlockRequests;
   readonly #commits: Commits;
+  readonly #space: GrainSpace;
   #hasWholeGrains = false;
+  /** It was made empty: end of what is in use of the file, as long as no grain is. */
+  #emptyEnd: number | null = null;
 
   /** `kind`: as the descriptor names the extent; empty for the file that the descriptor lies in. */
   constructor(file: ImageFile, header: SparseHeader, kind: string, length: number, owner: SparseOwner) {
@@ -45,6 +49,7 @@ export class SparsePart implements Part {
     // In qemu-img's order.
     this.info = { 'virtual-size': length, filename: file.path, 'cluster-size': header.grainBytes, format: kind };
     const space = new GrainSpace(file, header.grainBytes);
+    this.#space = space;
     this.#tables = new GrainTables(file, header, space);
     const commits = new Commits({ file, levels: this.#tables.levels });
     this.#commits = commits;
@@ -115,8 +120,20 @@ export class SparsePart implements Part {
     return this.#commits.commit();
   }
 
-  trim(): Promise<void> {
-    return this.file.trim();
+  /** Makes holes of all grains. Who reads them meanwhile may still do so: their space is given back when the image is closed. */
+  async makeEmpty(): Promise<void> {
+    await this.commit();
+    const { directory, redundantDirectory, directoryEntries } = this.header;
+    const tables = await this.#tables.empty();
+    const directories = Math.max(directory, redundantDirectory ?? 0) + directoryEntries * ENTRY_BYTES;
+    this.#emptyEnd = roundUp(Math.max(tables, directories, this.descriptorEnd, HEADER_BYTES), this.grainBytes);
+    this.#space.hasTaken = false;
+  }
+
+  async trim(): Promise<void> {
+    if (this.#emptyEnd !== null && !this.#space.hasTaken)
+      await this.file.cut(Math.min(this.#emptyEnd, this.file.length));
+    else await this.file.trim();
   }
 
   /** Tables are read anew. */
