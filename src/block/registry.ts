@@ -229,6 +229,8 @@ export interface Recogniser {
   readonly name: string;
   /** See `DriverDefinition.probe`. */
   probe?(head: Uint8Array, filename: string): number;
+  /** Its driver, which is made when somebody asks for it: it is no default, and has no names of its own. Left out: none yet. */
+  readonly definition?: () => DriverDefinition;
 }
 
 /** In the order in which they were registered. Where two drivers have the same name, default or prefix, it is the later one's. */
@@ -236,7 +238,7 @@ const registered: (DriverDefinition | Recogniser)[] = [];
 
 /** What follows from `registered`. */
 interface Index {
-  readonly drivers: ReadonlyMap<string, DriverDefinition>;
+  readonly drivers: ReadonlyMap<string, () => DriverDefinition>;
   readonly namesByPrefix: ReadonlyMap<string, DriverNames>;
   readonly defaults: ReadonlyMap<DefaultUse, DriverDefinition>;
   /** Those that say something of an image's first sector. */
@@ -263,11 +265,14 @@ export function registerDriver<D extends BlockdevDriver>(definition: DriverDefin
 }
 
 /**
- * Makes known how a format is recognised that has no driver yet: such an image is not taken for raw, and a guest of a probed raw image cannot make one. A driver of
- * its name takes its place. More calls with the same name do nothing.
+ * Makes known how a format is recognised, and its driver, if it has one: such an image is not taken for raw, and a guest of a probed raw image cannot make one. A
+ * driver of its name that is registered later takes its place. More calls with the same name do nothing.
  */
-export function registerRecogniser(name: string, probe: NonNullable<Recogniser['probe']>): void {
-  if (!registered.some((one) => !isDriver(one) && one.name === name)) register({ name, probe });
+export function registerFormat<D extends BlockdevDriver>(
+  format: Required<Pick<Recogniser, 'name' | 'probe'>> & { definition?: () => DriverDefinition<D> },
+): void {
+  if (registered.some((one) => !isDriver(one) && one.name === format.name)) return;
+  register(format as unknown as Recogniser);
 }
 
 function register(one: DriverDefinition | Recogniser): void {
@@ -285,12 +290,18 @@ function indexed(): Index {
 }
 
 function makeIndex(): Index {
-  const drivers = new Map<string, DriverDefinition>();
+  const drivers = new Map<string, () => DriverDefinition>();
+  /** Whose the name is: what another definition has replaced has no say. */
+  const owners = new Map<string, DriverDefinition | Recogniser>();
+  for (const one of registered) {
+    const definition = isDriver(one) ? () => one : one.definition;
+    if (definition === undefined) continue;
+    drivers.set(one.name, definition);
+    owners.set(one.name, one);
+  }
   const namesByPrefix = new Map<string, DriverNames>();
   const defaults = new Map<DefaultUse, DriverDefinition>();
-  for (const one of registered) if (isDriver(one)) drivers.set(one.name, one);
-  // What another definition of its name has replaced has no say.
-  const heard = registered.filter((one) => (drivers.get(one.name) ?? one) === one);
+  const heard = registered.filter((one) => (owners.get(one.name) ?? one) === one);
   for (const one of heard.filter(isDriver)) {
     if (one.defaultFor !== undefined) defaults.set(one.defaultFor, one);
     for (const prefix of one.names?.prefixes ?? []) namesByPrefix.set(prefix, one.names!);
@@ -322,12 +333,12 @@ export function bareFormat(): DriverDefinition {
 }
 
 export function allDrivers(): Iterable<DriverDefinition> {
-  return indexed().drivers.values();
+  return Array.from(indexed().drivers.values(), (definition) => definition());
 }
 
 /** Null where no driver has this name. */
 export function knownDriver(name: string): DriverDefinition | null {
-  return indexed().drivers.get(name) ?? null;
+  return indexed().drivers.get(name)?.() ?? null;
 }
 
 /** For an image format that no driver has. */
@@ -337,14 +348,14 @@ export function unknownFormat(name: string): BlockError {
 
 /** Whether images of a driver can name a backing file. A node of a driver that is not registered may. */
 export function hasBackingFiles(driver: string): boolean {
-  const definition = indexed().drivers.get(driver);
-  return definition === undefined || definition.hasBacking === true;
+  const definition = knownDriver(driver);
+  return definition === null || definition.hasBacking === true;
 }
 
 /** Rejects a name that no driver has with `invalid-argument`. */
 export function findDriver(name: string): DriverDefinition {
-  const definition = indexed().drivers.get(name);
-  if (definition !== undefined) return definition;
+  const definition = knownDriver(name);
+  if (definition !== null) return definition;
   throw new BlockError('invalid-argument', `Unknown driver '${name}'`, { hint: hintOn(name) });
 }
 

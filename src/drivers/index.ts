@@ -1,6 +1,7 @@
-// The registry of drivers, one line for each. A format whose driver is still to come has its line, too: its images are refused by name.
+// The registry of drivers, one line for each. A format that nobody uses by default says here how it is recognised, and its driver is made when it is asked for: each command
+// pays for what it uses. One whose driver is still to come has its line, too: its images are refused by name.
 
-import { registerDriver, registerRecogniser } from '../block/registry.js';
+import { registerDriver, registerFormat } from '../block/registry.js';
 import {
   blkdebugDriver,
   blklogwritesDriver,
@@ -14,18 +15,24 @@ import {
   throttleDriver,
 } from './filters/definitions.js';
 import { bochsDriver } from './formats/bochs/definition.js';
+import { probeBochs } from './formats/bochs/probe.js';
 import { cloopDriver } from './formats/cloop/definition.js';
+import { probeCloop } from './formats/cloop/probe.js';
 import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
 import { probeParallels } from './formats/parallels/probe.js';
 import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { qedDriver } from './formats/qed/definition.js';
+import { probeQed } from './formats/qed/probe.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { vdiDriver } from './formats/vdi/definition.js';
+import { probeVdi } from './formats/vdi/probe.js';
 import { probeVhdx } from './formats/vhdx/probe.js';
 import { vmdkDriver } from './formats/vmdk/definition.js';
+import { probeVmdk } from './formats/vmdk/probe.js';
 import { vpcDriver } from './formats/vpc/definition.js';
+import { probeVpc } from './formats/vpc/probe.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
@@ -40,17 +47,17 @@ export function registerDrivers(): void {
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
   registerDriver(luksDriver);
-  registerRecogniser('qcow', (head) => probeQcow(head));
-  registerDriver(qedDriver);
-  registerDriver(vdiDriver);
-  registerRecogniser('vhdx', (head) => probeVhdx(head));
-  registerDriver(vpcDriver);
-  registerDriver(vmdkDriver);
-  registerRecogniser('parallels', (head) => probeParallels(head));
-  registerDriver(bochsDriver);
+  registerFormat({ name: 'qcow', probe: (head) => probeQcow(head) });
+  registerFormat({ name: 'qed', probe: (head) => probeQed(head), definition: () => qedDriver });
+  registerFormat({ name: 'vdi', probe: (head) => probeVdi(head), definition: () => vdiDriver });
+  registerFormat({ name: 'vhdx', probe: (head) => probeVhdx(head) });
+  registerFormat({ name: 'vpc', probe: (head) => probeVpc(head), definition: () => vpcDriver });
+  registerFormat({ name: 'vmdk', probe: (head) => probeVmdk(head), definition: () => vmdkDriver });
+  registerFormat({ name: 'parallels', probe: (head) => probeParallels(head) });
+  registerFormat({ name: 'bochs', probe: (head) => probeBochs(head), definition: () => bochsDriver });
   // Before cloop: the first of those that are equally sure is taken.
-  registerRecogniser('dmg', (head, filename) => probeDmg(head, filename));
-  registerDriver(cloopDriver);
+  registerFormat({ name: 'dmg', probe: (head, filename) => probeDmg(head, filename) });
+  registerFormat({ name: 'cloop', probe: (head) => probeCloop(head), definition: () => cloopDriver });
   registerDriver(blkdebugDriver);
   registerDriver(blkverifyDriver);
   registerDriver(blklogwritesDriver);

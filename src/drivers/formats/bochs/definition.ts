@@ -5,12 +5,10 @@ import type { DriverDefinition } from '../../../block/registry.js';
 import { openByHead, readHead } from '../../../block/stale.js';
 import { BochsNode } from './driver.js';
 import { HEADER_BYTES, parseHeader } from './header.js';
-import { probeBochs } from './probe.js';
 
 export const bochsDriver: DriverDefinition<'bochs'> = {
   name: 'bochs',
   kind: 'format',
-  probe: (head) => probeBochs(head),
   open: async (request) => {
     const file = await request.openChild('file', null, 'image');
     const { node, permissions } = readOnlyUse(request, file);

@@ -5,12 +5,10 @@ import type { DriverDefinition } from '../../../block/registry.js';
 import { openByHead, readHead } from '../../../block/stale.js';
 import { CloopNode } from './driver.js';
 import { HEADER_BYTES, parseHeader } from './header.js';
-import { probeCloop } from './probe.js';
 
 export const cloopDriver: DriverDefinition<'cloop'> = {
   name: 'cloop',
   kind: 'format',
-  probe: (head) => probeCloop(head),
   open: async (request) => {
     const file = await request.openChild('file', null, 'image');
     const { node, permissions } = readOnlyUse(request, file);

@@ -8,7 +8,6 @@ import { createQed, planQed, QED_CREATE_OPTIONS } from './create.js';
 import { QedNode } from './driver.js';
 import { QED_FINDING_WORDS } from './finding-words.js';
 import { readQedHead } from './header.js';
-import { probeQed } from './probe.js';
 
 async function openQed(request: OpenRequest<'qed'>): Promise<QedNode> {
   const { graph, node, use, forRepair } = request;
@@ -40,7 +39,6 @@ export const qedDriver: DriverDefinition<'qed'> = {
   get findingWords() {
     return QED_FINDING_WORDS;
   },
-  probe: (head) => probeQed(head),
   open: openQed,
   checkCreate: (options, path) => void planQed(options, path),
   create: (request) => createQed(request),

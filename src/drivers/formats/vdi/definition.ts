@@ -7,7 +7,6 @@ import { checkVdiCreate, createVdi, measureVdi, VDI_CREATE_OPTIONS } from './cre
 import { VdiNode } from './driver.js';
 import { VDI_FINDING_WORDS } from './finding-words.js';
 import { HEADER_BYTES } from './header.js';
-import { probeVdi } from './probe.js';
 
 async function openVdi(request: OpenRequest<'vdi'>): Promise<VdiNode> {
   const { graph, node, use } = request;
@@ -29,7 +28,6 @@ export const vdiDriver: DriverDefinition<'vdi'> = {
   get findingWords() {
     return VDI_FINDING_WORDS;
   },
-  probe: (head) => probeVdi(head),
   open: openVdi,
   checkCreate: (options, path) => checkVdiCreate(options, path),
   measure: (request) => measureVdi(request),

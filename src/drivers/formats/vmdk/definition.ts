@@ -4,7 +4,6 @@ import type { DriverDefinition } from '../../../block/registry.js';
 import { checkVmdkCreate, createVmdk, measureVmdk, VMDK_CREATE_OPTIONS, vmdkPartsAt } from './create.js';
 import { VMDK_FINDING_WORDS } from './finding-words.js';
 import { openVmdk } from './open.js';
-import { probeVmdk } from './probe.js';
 
 export const vmdkDriver: DriverDefinition<'vmdk'> = {
   name: 'vmdk',
@@ -18,7 +17,6 @@ export const vmdkDriver: DriverDefinition<'vmdk'> = {
   get findingWords() {
     return VMDK_FINDING_WORDS;
   },
-  probe: (head) => probeVmdk(head),
   open: (request) => openVmdk(request),
   partsAt: (options, path) => vmdkPartsAt(options, path),
   checkCreate: (options, path) => checkVmdkCreate(options, path),

@@ -15,7 +15,6 @@ import { VpcNode } from './driver.js';
 import { FixedNode } from './fixed.js';
 import { diskBytes, Kind, parseFooter } from './footer.js';
 import { parseHead, readHead } from './head.js';
-import { probeVpc } from './probe.js';
 
 type AnyVpcNode = VpcNode | FixedNode | DifferencingNode;
 
@@ -85,7 +84,6 @@ export const vpcDriver: DriverDefinition<'vpc'> = {
   get createOptions() {
     return VPC_CREATE_OPTIONS;
   },
-  probe: (head) => probeVpc(head),
   open: openVpc,
   checkCreate: (options, path) => checkVpcCreate(options, path),
   measure: (request) => measureVpc(request),
