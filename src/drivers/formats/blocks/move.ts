@@ -6,7 +6,7 @@ import type { Extent, Located, MovePart, MovePlace } from '../../../block/types.
 import { type Moved, moveSlice } from '../../../host/host.js';
 import type { RangeLock } from '../../../util/range-lock.js';
 import type { ImageFile } from '../../image-file.js';
-import type { BlockSource, BlockTables } from './places.js';
+import { type BlockSource, type BlockTables, takeAll } from './places.js';
 import type { NewBlock } from './space.js';
 
 export interface MoveTarget {
@@ -75,26 +75,48 @@ async function partsOf(
   granule: number,
   made: Made[],
 ): Promise<MovePart[] | null> {
+  const pieces = piecesOf(blockBytes, extents);
+  const news = pieces.filter(({ index }) => tables.place(index)! < 0);
+  const blocks = await takeAll(space, news.length);
+  made.push(
+    ...news.map(({ index, done }, i) => ({
+      index,
+      block: blocks[i],
+      step: granule === 0 ? 0 : Math.floor(done / granule),
+    })),
+  );
+  if (news.some(({ length }, i) => length < blockBytes && !blocks[i].fresh)) return null;
   const parts: MovePart[] = [];
+  let next = 0;
+  for (const { index, length } of pieces) {
+    const place = tables.place(index)!;
+    const to = place < 0 ? blocks[next++].offset : place;
+    const before = parts.at(-1);
+    if (before !== undefined && before.to + before.length === to) before.length += length;
+    else parts.push({ length, to });
+  }
+  return parts;
+}
+
+interface BlockPiece {
+  index: number;
+  /** All of the block, or the part of the last one that the disk has. */
+  length: number;
+  /** Bytes of the extents before it. */
+  done: number;
+}
+
+function piecesOf(blockBytes: number, extents: readonly Extent[]): BlockPiece[] {
+  const pieces: BlockPiece[] = [];
   let done = 0;
   for (const { offset, length } of extents) {
     for (let at = 0; at < length; at += blockBytes) {
-      const index = (offset + at) / blockBytes;
       const bytes = Math.min(blockBytes, length - at);
-      let to = tables.place(index)!;
-      if (to < 0) {
-        const block = await space.take();
-        made.push({ index, block, step: granule === 0 ? 0 : Math.floor(done / granule) });
-        if (bytes < blockBytes && !block.fresh) return null;
-        to = block.offset;
-      }
-      const before = parts.at(-1);
-      if (before !== undefined && before.to + before.length === to) before.length += bytes;
-      else parts.push({ length: bytes, to });
+      pieces.push({ index: (offset + at) / blockBytes, length: bytes, done });
       done += bytes;
     }
   }
-  return parts;
+  return pieces;
 }
 
 function placeOf(

@@ -29,3 +29,14 @@ export interface BlockSource {
   take(): Promise<NewBlock>;
   giveBack(block: NewBlock): void;
 }
+
+/** Takes `count` blocks. Who takes blocks at the same time does not come between: where the source gives neighbours, they are neighbours. Rejects as `take`; then none is taken. */
+export async function takeAll(source: BlockSource, count: number): Promise<NewBlock[]> {
+  const taking = Array.from({ length: count }, () => source.take());
+  const ends = await Promise.allSettled(taking);
+  const blocks = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed === undefined) return blocks;
+  for (const block of blocks.reverse()) source.giveBack(block);
+  throw failed.reason;
+}

@@ -14,7 +14,7 @@ import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { prepareBlocks } from './move.js';
-import { type BlockSource, type BlockTables, HOLE, ZERO } from './places.js';
+import { type BlockSource, type BlockTables, HOLE, takeAll, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
 
 /** Changed tables of so many bytes are written before more is written to the disk. */
@@ -200,20 +200,24 @@ export class BlockRequests {
     let release: (() => void) | null = null;
     try {
       release = await tables.prepare(first, last);
+      // Somebody else may have come before.
+      const news: number[] = [];
+      for (let index = first; index <= last; index++) if (tables.place(index)! < 0) news.push(index);
+      const blocks = await takeAll(space, news.length);
+      made.push(...news.map((index, i) => ({ index, block: blocks[i] })));
       const pieces: Piece[] = [];
+      let next = 0;
       for (let index = first; index <= last; index++) {
         const start = Math.max(offset, index * blockBytes);
         const end = Math.min(offset + source.length, (index + 1) * blockBytes);
         const bytes = source.subarray(start - offset, end - offset);
         const within = start - index * blockBytes;
-        // Somebody else may have come before.
-        const place = tables.place(index);
-        if (place !== undefined && place >= 0) {
+        const place = tables.place(index)!;
+        if (place >= 0) {
           addPiece(pieces, { offset: place + within, bytes });
           continue;
         }
-        const block = await space.take();
-        made.push({ index, block });
+        const block = blocks[next++];
         const whole = await this.#wholeBlock(index, within, bytes, block, place === ZERO);
         if (whole !== null) filled.push(whole);
         addPiece(
