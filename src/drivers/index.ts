@@ -20,6 +20,7 @@ import { cloopDriver } from './formats/cloop/definition.js';
 import { probeCloop } from './formats/cloop/probe.js';
 import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
+import { parallelsDriver } from './formats/parallels/definition.js';
 import { probeParallels } from './formats/parallels/probe.js';
 import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
@@ -53,7 +54,7 @@ export function registerDrivers(): void {
   registerFormat({ name: 'vhdx', probe: (head) => probeVhdx(head) });
   registerFormat({ name: 'vpc', probe: (head) => probeVpc(head), definition: () => vpcDriver });
   registerFormat({ name: 'vmdk', probe: (head) => probeVmdk(head), definition: () => vmdkDriver });
-  registerFormat({ name: 'parallels', probe: (head) => probeParallels(head) });
+  registerFormat({ name: 'parallels', probe: (head) => probeParallels(head), definition: () => parallelsDriver });
   registerFormat({ name: 'bochs', probe: (head) => probeBochs(head), definition: () => bochsDriver });
   // Before cloop: the first of those that are equally sure is taken.
   registerFormat({ name: 'dmg', probe: (head, filename) => probeDmg(head, filename) });

@@ -32,6 +32,8 @@ export interface Capabilities {
   readOnly: boolean;
   /** All content of the layer can be dropped. */
   makeEmpty: boolean;
+  /** An image that was not closed is opened for writing; otherwise it is read, and repaired first. */
+  opensUnclosed: boolean;
 }
 
 /** An image that is open. */
@@ -76,6 +78,7 @@ const NOTHING: Capabilities = {
   reopen: true,
   readOnly: true,
   makeEmpty: false,
+  opensUnclosed: true,
 };
 
 /** Bytes of the backing image: data, a hole, data; never zero where they are data. */

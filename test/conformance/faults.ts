@@ -21,7 +21,10 @@ export function faultBehaviours({ kind, driver, capabilities, size, unit, behave
       await node.flush();
       const content = await contentOf(node);
       const sim = durable(place.sim!);
-      const opened = await driver.open({ ...place, host: sim, sim });
+      const after = { ...place, host: sim, sim };
+      const { opensUnclosed } = capabilities;
+      if (!opensUnclosed) expect(await codeOf(driver.open(after))).to.equal('corrupt-image');
+      const opened = await driver.open(after, { readOnly: !opensUnclosed });
       await expectContent(opened, content);
       await opened.graph.closeAll();
     });

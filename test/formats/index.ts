@@ -3,6 +3,7 @@
 import { BOCHS } from './bochs/fixture.js';
 import { CLOOP } from './cloop/fixture.js';
 import type { FormatFixture } from './fixture.js';
+import { PARALLELS } from './parallels/fixture.js';
 import { QCOW2 } from './qcow2/fixture.js';
 import { QED } from './qed/fixture.js';
 import { RAW } from './raw/fixture.js';
@@ -10,4 +11,4 @@ import { VDI } from './vdi/fixture.js';
 import { VMDK } from './vmdk/fixture.js';
 import { VPC } from './vpc/fixture.js';
 
-export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VMDK, VPC, BOCHS, CLOOP];
+export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VMDK, VPC, PARALLELS, BOCHS, CLOOP];

@@ -530,6 +530,8 @@ export type BlockdevDriver =
   | 'null-aio'
   /** protocol: ignores writes, and reads return no stored data; for measurements */
   | 'null-co'
+  /** format: the image of Parallels */
+  | 'parallels'
   /** filter: a file that grows gets more space than is needed at the moment */
   | 'preallocate'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
@@ -1047,6 +1049,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
+  | (BlockdevOptionsBase & { driver: 'parallels' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
   | (BlockdevOptionsBase & { driver: 'qed' } & BlockdevOptionsGenericCOWFormat)
@@ -1174,6 +1177,16 @@ export interface BlockdevCreateOptionsQed {
   'table-size'?: number;
 }
 
+/** Creates a Parallels image in a node. */
+export interface BlockdevCreateOptionsParallels {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** bytes of a cluster, whole sectors (default: 1 MiB) */
+  'cluster-size'?: number;
+}
+
 /** Creates a VDI image in a node. */
 export interface BlockdevCreateOptionsVdi {
   /** the node */
@@ -1273,6 +1286,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'nbd' })
   | (BlockdevCreateOptionsBase & { driver: 'null-aio' })
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
+  | (BlockdevCreateOptionsBase & { driver: 'parallels' } & BlockdevCreateOptionsParallels)
   | (BlockdevCreateOptionsBase & { driver: 'preallocate' })
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
   | (BlockdevCreateOptionsBase & { driver: 'qed' } & BlockdevCreateOptionsQed)
@@ -2582,6 +2596,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'nbd' })
   | (BlockdevAmendOptionsBase & { driver: 'null-aio' })
   | (BlockdevAmendOptionsBase & { driver: 'null-co' })
+  | (BlockdevAmendOptionsBase & { driver: 'parallels' })
   | (BlockdevAmendOptionsBase & { driver: 'preallocate' })
   | (BlockdevAmendOptionsBase & { driver: 'qcow2' } & BlockdevAmendOptionsQcow2)
   | (BlockdevAmendOptionsBase & { driver: 'qed' })
@@ -2780,6 +2795,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'nbd' })
   | (BlockStatsSpecificBase & { driver: 'null-aio' })
   | (BlockStatsSpecificBase & { driver: 'null-co' })
+  | (BlockStatsSpecificBase & { driver: 'parallels' })
   | (BlockStatsSpecificBase & { driver: 'preallocate' })
   | (BlockStatsSpecificBase & { driver: 'qcow2' })
   | (BlockStatsSpecificBase & { driver: 'qed' })
@@ -3914,6 +3930,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevDeviceOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
   | (BlockdevDeviceOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
+  | (BlockdevDeviceOptionsBase & { driver: 'parallels' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
   | (BlockdevDeviceOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
   | (BlockdevDeviceOptionsBase & { driver: 'qed' } & BlockdevOptionsGenericCOWFormat)
@@ -4122,6 +4139,7 @@ export interface QapiTypes {
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
   BlockdevCreateOptionsQed: BlockdevCreateOptionsQed;
+  BlockdevCreateOptionsParallels: BlockdevCreateOptionsParallels;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;
   BlockdevVmdkSubformat: BlockdevVmdkSubformat;
   BlockdevVmdkAdapterType: BlockdevVmdkAdapterType;

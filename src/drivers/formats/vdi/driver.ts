@@ -112,6 +112,7 @@ export class VdiNode extends BlocksNode {
   async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
     await this.commit();
     const before = await checkVdi(this.file, this.#header, report, kind);
+    if (kind !== 'all') return { before, after: before };
     await repairVdi(this.file, this.#header, kind, {
       map: this.#map,
       count: (allocated) => {

@@ -1,0 +1,211 @@
+// parallels: the image of Parallels. Its table is one entry for each cluster (blocks/node.ts); new clusters go behind all others.
+//
+// The header says that the image is in use from the first change on (`#begin`, durable before anything else is written) until it is closed, or is only read again.
+
+import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
+import type { Graph } from '../../../block/graph.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
+import type { Permissions } from '../../../block/roles.js';
+import type { Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import { BlockError } from '../../../util/errors.js';
+import { isPowerOfTwo } from '../../../util/numbers.js';
+import { ImageFile } from '../../image-file.js';
+import { Commits } from '../blocks/commits.js';
+import { BlocksNode } from '../blocks/node.js';
+import type { BlockTables } from '../blocks/places.js';
+import { checkParallels } from './check.js';
+import { readBitmaps, refuseNecessary } from './extension.js';
+import { type Header, IN_USE, parseHeader, Word } from './header.js';
+import { ParallelsSpace } from './space.js';
+import { ClusterTable } from './table.js';
+
+export class ParallelsNode extends BlocksNode {
+  override readonly driver = 'parallels';
+  override readonly filename: string;
+  protected override readonly blockBytes: number;
+  protected override readonly file: ImageFile;
+  protected override readonly tables: BlockTables;
+  protected override readonly space: ParallelsSpace;
+  readonly #header: Header;
+  readonly #table: ClusterTable;
+  readonly #commits: Commits;
+  #isBegun = false;
+  #beginning: Promise<void> | null = null;
+
+  constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
+    super(graph, node);
+    this.filename = file.filename;
+    this.#header = parseHeader(head, file.filename);
+    this.length = this.#header.size;
+    this.blockBytes = this.#header.clusterBytes;
+    this.setChild('file', file, 'image', permissions);
+    this.file = new ImageFile(() => this.primary!);
+    this.#table = new ClusterTable(this.file, this.#header);
+    this.tables = this.#makeTables();
+    this.space = new ParallelsSpace(this.file, this.#header);
+    this.#commits = new Commits({ file: this.file, levels: [this.#table.words.pages] });
+  }
+
+  #makeTables(): BlockTables {
+    const table = this.#table;
+    return {
+      place: (index) => table.place(index),
+      load: (index) => table.load(index),
+      prepare: (first, last) => table.prepare(first, last),
+      set: (index, place) => table.set(index, place),
+      get changedBytes() {
+        return table.words.pages.changedBytes;
+      },
+    };
+  }
+
+  /** What else is known of the image when it is opened. Rejects with `corrupt-image` for one that was not closed and is to be written, `invalid-image`, `io`. */
+  async load(forRepair: boolean): Promise<void> {
+    if (!forRepair) this.#refuseInUse(this.readOnly);
+    const { extensionOffset } = this.#header;
+    if (extensionOffset === 0) return;
+    if (!this.readOnly) {
+      this.graph.warn('warning: Format Extension ignored in RW mode');
+      return;
+    }
+    for (const bitmap of await readBitmaps(this.file, this.#header)) this.bitmaps.set(bitmap.name!, bitmap);
+  }
+
+  #refuseInUse(readOnly: boolean): void {
+    if (!this.#header.inUse || readOnly) return;
+    const reason = 'parallels: Image was not closed correctly; cannot be opened read/write';
+    throw BlockError.at(this.filename, 'corrupt-image', reason, { operation: 'open' });
+  }
+
+  /** Before the first change: the image is marked as in use. Rejects with `corrupt-image` where an entry points out of it, `unsupported`, `no-space`, `io`. */
+  #begin(): Promise<void> | null {
+    if (this.#isBegun) return null;
+    this.#beginning ??= this.#mark().finally(() => {
+      this.#beginning = null;
+    });
+    return this.#beginning;
+  }
+
+  async #mark(): Promise<void> {
+    if (this.#header.extensionOffset !== 0) await refuseNecessary(this.file, this.#header);
+    const { outside, end } = await checkParallels(this.file, this.#header, () => undefined);
+    if (outside.length > 0) {
+      const reason = `cluster ${outside[0]} is outside image: it is to be repaired before it is written to`;
+      throw BlockError.at(this.filename, 'corrupt-image', reason, { operation: 'write' });
+    }
+    // The last cluster may have been cut off.
+    await this.file.ensureLength(end);
+    this.space.begin(end);
+    await this.#setUse(IN_USE);
+    this.#header.extensionOffset = 0;
+    this.#isBegun = true;
+  }
+
+  /** Writes to the header whether the image is in use; the extension goes, since nobody keeps it. */
+  async #setUse(value: number): Promise<void> {
+    const { words } = this.#table;
+    const release = await words.prepare(0, Word.extensionHigh);
+    words.set(Word.inUse, value);
+    words.set(Word.extension, 0);
+    words.set(Word.extensionHigh, 0);
+    release();
+    await this.commit();
+  }
+
+  override get clusterBytes(): number {
+    return isPowerOfTwo(this.blockBytes) ? this.blockBytes : 0;
+  }
+
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    return (!write || this.#isBegun) && super.doLocate(offset, length, write, into);
+  }
+
+  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    await this.#begin();
+    await super.doWrite(offset, buffer, flags);
+  }
+
+  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    await this.#begin();
+    return super.doPrepareMove(extents, granule);
+  }
+
+  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    await this.#begin();
+    await super.doWriteZeroes(offset, length, flags);
+  }
+
+  protected override async doDiscard(offset: number, length: number): Promise<void> {
+    await this.#begin();
+    await super.doDiscard(offset, length);
+  }
+
+  protected override commit(): Promise<void> {
+    return this.#commits.commit();
+  }
+
+  override get abilities(): Abilities {
+    return {
+      details: () => ({}),
+      check: (report) => this.#check(report),
+      repair: (kind, report) => this.alone('repair', () => this.#repair(kind, report)),
+    };
+  }
+
+  async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
+    if (!this.readOnly) await this.commit();
+    return (await checkParallels(this.file, this.#header, report)).result;
+  }
+
+  /** Afterwards all entries point into the image, it ends with the last cluster, and it counts as closed. */
+  async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
+    await this.commit();
+    const { result: before, outside, end } = await checkParallels(this.file, this.#header, report, kind);
+    if (kind === 'all') {
+      for (const index of outside) {
+        const release = await this.#table.prepare(index, index);
+        this.#table.set(index, 0);
+        release();
+      }
+      await this.commit();
+    }
+    // Entries that stay may point to what lies behind.
+    if (kind === 'all' || outside.length === 0) {
+      await this.file.ensureLength(end);
+      await this.file.cut(end);
+    }
+    if (kind === 'all' && this.#header.inUse) {
+      await this.#setUse(0);
+      this.#header.inUse = false;
+    }
+    await this.commit();
+    const isMended = before.leaks > 0 || (kind === 'all' && before.corruptions > 0);
+    if (!isMended) return { before, after: before };
+    return { before, after: (await checkParallels(this.file, this.#header, () => undefined)).result };
+  }
+
+  override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
+    this.#refuseInUse(readOnly);
+    if (!this.readOnly && readOnly) await this.#finish();
+    return null;
+  }
+
+  /** All is in the file, which ends with the last cluster, and the header says that the image is closed. */
+  async #finish(): Promise<void> {
+    await this.commit();
+    if (!this.#isBegun) return;
+    await this.file.cut(this.space.end!);
+    await this.#setUse(0);
+    this.#isBegun = false;
+  }
+
+  protected override async doClose(): Promise<void> {
+    try {
+      if (!this.readOnly) await this.#finish();
+    } finally {
+      this.#table.words.pages.clear();
+    }
+  }
+}
