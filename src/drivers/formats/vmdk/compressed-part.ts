@@ -8,7 +8,7 @@ import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
-import { HOLE } from '../blocks/places.js';
+import { HOLE, ZERO } from '../blocks/places.js';
 import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
@@ -68,7 +68,8 @@ export class CompressedPart implements Part {
       const target = buffer.subarray(done, done + grainBytes - lead);
       const place = await this.#placeOf(index);
       if (place >= 0) await this.#readGrain(index, place, lead, target);
-      else await this.#readHole(at, target);
+      else if (place === HOLE) await this.#readHole(at, target);
+      else target.fill(0);
       done += target.length;
     }
   }
@@ -135,11 +136,12 @@ export class CompressedPart implements Part {
     let end = (first + 1) * grainBytes;
     for (let index = first + 1; end < offset + length; index++) {
       const next = this.#tables.place(index);
-      if (next === undefined || next >= 0 !== place >= 0) break;
+      if (next === undefined || (place < 0 ? next !== place : next < 0)) break;
       end += grainBytes;
     }
     const none = { length: Math.min(length, end - offset), offset: -1, node: null };
     if (place >= 0) return { ...none, allocated: true, data: true, zero: false, compressed: true };
+    if (place === ZERO) return { ...none, allocated: true, data: false, zero: true, compressed: false };
     return { ...none, allocated: false, data: false, zero: this.#owner.below() === null, compressed: false };
   }
 
@@ -190,8 +192,9 @@ export class CompressedPart implements Part {
 
   async writeZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
     for (let index = Math.floor(offset / this.grainBytes); index * this.grainBytes < offset + length; index++) {
-      const isHole = (await this.#placeOf(index)) === HOLE;
-      if (!isHole || this.#owner.below() !== null) return this.#owner.writeData(offset, length, flags);
+      const place = await this.#placeOf(index);
+      const isZero = place === ZERO || (place === HOLE && this.#owner.below() === null);
+      if (!isZero) return this.#owner.writeData(offset, length, flags);
     }
   }
 

@@ -3,6 +3,7 @@
 //   | marker: first sector, length | zlib: 2 bytes, deflate, Adler-32 | zeroes up to the sector's end |
 
 import type { Host } from '../../../host/host.js';
+import { adler32 } from '../../../util/adler32.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { later } from '../../../util/settle.js';
@@ -73,23 +74,4 @@ export class GrainPacker {
       memory.free(packed);
     }
   }
-}
-
-/** RFC 1950, section 9. */
-export function adler32(bytes: Uint8Array): number {
-  const MODULUS = 65521;
-  /** So many sums fit in 32 bits. */
-  const RUN = 5552;
-  let low = 1;
-  let high = 0;
-  for (let from = 0; from < bytes.length; from += RUN) {
-    const to = Math.min(bytes.length, from + RUN);
-    for (let i = from; i < to; i++) {
-      low += bytes[i];
-      high += low;
-    }
-    low %= MODULUS;
-    high %= MODULUS;
-  }
-  return ((high << 16) | low) >>> 0;
 }
