@@ -31,7 +31,8 @@ export function changedMeanwhile(filename: string): BlockError {
 
 /**
  * Opens the image of a format by what its file begins with. `read` reads all that decides how the image is opened, `make` makes the node from it, which has a link
- * to `file` as its primary child: through that it is read again, under the lock. Rejects as `read` and `make`, and with `changedMeanwhile`.
+ * to `file` as its primary child: through that it is read again, under the lock. Rejects as `read` and `make`, and with
+ * `changedMeanwhile`; whoever opens the node detaches its children then (`NodeOptions.made`).
  */
 export async function openByHead<N extends FormatNode>(
   { node, onlyHeader }: Pick<OpenRequest, 'node' | 'onlyHeader'>,
@@ -58,13 +59,8 @@ export async function openByHead<N extends FormatNode>(
     await withLink(file, look, refuseChanged);
     throw error;
   }
-  try {
-    await refuseChanged(opened.primary!);
-    return opened;
-  } catch (error) {
-    opened.removeChild('file');
-    throw error;
-  }
+  await refuseChanged(opened.primary!);
+  return opened;
 }
 
 /** `length` bytes of the file from `offset` on, or as many as it has. */

@@ -102,14 +102,8 @@ async function openQcow2(
   try {
     const permissions = ROLES.image.permissions(use);
     const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, permissions);
-    try {
-      await refuseChanged(opened.primary!);
-      await opened.load(forRepair);
-    } catch (error) {
-      opened.removeChild('file');
-      if (dataFile !== null) opened.removeChild(DATA_FILE);
-      throw error;
-    }
+    await refuseChanged(opened.primary!);
+    await opened.load(forRepair);
     return opened;
   } catch (error) {
     encryption?.content.cipher?.close();

@@ -48,8 +48,7 @@ function headerIn(bytes: Uint8Array, file: BlockNode): SparseHeader {
   const start = bytes.subarray(0, HEADER_BYTES);
   const hasFooter = footerOffset(start, file.length) !== null;
   const own = hasFooter ? headerOfFooter(bytes.subarray(HEADER_BYTES + EMBEDDED_BYTES), path) : start;
-  const header = { ...parseHeader(own, path), hasFooter };
-  return header;
+  return { ...parseHeader(own, path), hasFooter };
 }
 
 /** The directories lie in the file, behind the header and the descriptor, and not over each other. Throws `invalid-image`. */
@@ -77,14 +76,7 @@ export async function openVmdk(request: OpenRequest<'vmdk'>): Promise<VmdkNode> 
   const image = await openByHead(request, file, readDeciding, async (bytes) => {
     const parts = isSparse(bytes) ? ownExtent(bytes, file) : await extentsApart(request, bytes, file);
     const opened = new VmdkNode(graph, node, file, parts, ROLES.image.permissions(use));
-    if (!node.readOnly) {
-      try {
-        opened.checkWritableImage();
-      } catch (error) {
-        for (const name of [...opened.children.keys()]) opened.removeChild(name);
-        throw error;
-      }
-    }
+    if (!node.readOnly) opened.checkWritableImage();
     return opened;
   });
   await openBacking(request, image);

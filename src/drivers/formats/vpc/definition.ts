@@ -38,14 +38,9 @@ async function openVpc(request: OpenRequest<'vpc'>): Promise<AnyVpcNode> {
   const file = await request.openChild('file', null, 'image');
   const image = await openByHead(request, file, readHead, (head) => makeNode(request, file, head));
   const isOverlay = image instanceof DifferencingNode;
-  try {
-    if (!(image instanceof FixedNode)) await image.load();
-    if (!isOverlay && request.options.backing !== undefined) {
-      throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: image.filename });
-    }
-  } catch (error) {
-    image.removeChild('file');
-    throw error;
+  if (!(image instanceof FixedNode)) await image.load();
+  if (!isOverlay && request.options.backing !== undefined) {
+    throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: image.filename });
   }
   if (!isOverlay) return image;
   await openBacking(request, image);
