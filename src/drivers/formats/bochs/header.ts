@@ -7,7 +7,7 @@
 // Source: Bochs' documentation of its disk images ("redolog").
 
 import { BlockError } from '../../../util/errors.js';
-import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
+import { isPowerOfTwo, roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { probeBochs } from './probe.js';
 
 export const HEADER_BYTES = 512;
@@ -31,7 +31,7 @@ export interface Header {
   extentBytes: number;
 }
 
-/** Throws `invalid-image`, `unsupported`, in QEMU's words. */
+/** Throws `invalid-image`, in QEMU's words where QEMU refuses the image, too. */
 export function parseHeader(head: Uint8Array, path: string): Header {
   const fail = (reason: string): never => {
     throw BlockError.at(path, 'invalid-image', reason, { operation: 'open' });
@@ -46,7 +46,7 @@ export function parseHeader(head: Uint8Array, path: string): Header {
   if (entries > MAX_CATALOG) fail('Catalog size is too large');
   const extentBytes = at(Field.extentBytes);
   if (extentBytes < SECTOR_BYTES) fail(`Extent size must be at least ${SECTOR_BYTES}`);
-  if ((extentBytes & (extentBytes - 1)) !== 0) fail(`Extent size ${extentBytes} is not a power of two`);
+  if (!isPowerOfTwo(extentBytes)) fail(`Extent size ${extentBytes} is not a power of two`);
   if (extentBytes > MAX_EXTENT_BYTES) fail(`Extent size ${extentBytes} is too large`);
   const size = Number(disk / BigInt(SECTOR_BYTES)) * SECTOR_BYTES;
   if (size > entries * extentBytes) fail('Catalog size is too small for this disk size');

@@ -65,7 +65,7 @@ export class CloopNode extends ReadOnlyFormatNode {
     const end = this.#offsets.at(index + 1);
     const file = this.primary!;
     const broken = (reason: string): BlockError =>
-      BlockError.at(this.filename, 'invalid-image', `Block ${index}: ${reason}`, { offset: start, operation: 'read' });
+      BlockError.at(this.filename, 'corrupt-image', `Block ${index}: ${reason}`, { offset: start, operation: 'read' });
     if (end > file.length) throw broken('it lies beyond the end of the file');
     const stored = new Uint8Array(end - start);
     if (stored.length < ZLIB_HEAD_BYTES + ZLIB_TAIL_BYTES) throw broken('it is too short for compressed data');

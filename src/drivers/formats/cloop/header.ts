@@ -20,7 +20,7 @@ export interface Header {
   blocks: number;
 }
 
-/** Throws `invalid-image`, `unsupported`, in QEMU's words. */
+/** Throws `invalid-image`, in QEMU's words where QEMU refuses the image, too. */
 export function parseHeader(head: Uint8Array, path: string): Header {
   const fail = (reason: string): never => {
     throw BlockError.at(path, 'invalid-image', reason, { operation: 'open' });
@@ -42,7 +42,7 @@ export function parseHeader(head: Uint8Array, path: string): Header {
 export class Offsets {
   readonly #view: DataView;
 
-  /** `bytes`: the offsets as they are in the file. Throws `invalid-image`, in QEMU's words. */
+  /** `bytes`: the offsets as they are in the file. Throws `invalid-image`, in QEMU's words where QEMU refuses the image, too. */
   constructor(bytes: Uint8Array, { blocks }: Header, path: string) {
     const fail = (reason: string): never => {
       throw BlockError.at(path, 'invalid-image', reason, { operation: 'open' });

@@ -68,8 +68,6 @@ export interface SparseHeader {
   isCompressed: boolean;
   /** Its tables, and a footer, end the file. */
   hasFooter: boolean;
-  /** Bytes, in the file; 0: it holds no descriptor. */
-  descriptor: number;
 }
 
 /** Where the footer is, in a file of `length` bytes whose header is `head`; null: there is none. */
@@ -136,7 +134,6 @@ function parseHosted(view: DataView, path: string): SparseHeader {
     zeroGrains: (flags & Flag.zeroGrains) !== 0,
     isCompressed,
     hasFooter: false,
-    descriptor: at(Field.descriptor),
   };
 }
 
@@ -154,7 +151,6 @@ function parseCowd(view: DataView): SparseHeader {
     zeroGrains: false,
     isCompressed: false,
     hasFooter: false,
-    descriptor: 0,
   };
 }
 
