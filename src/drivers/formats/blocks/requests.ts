@@ -178,6 +178,8 @@ export class BlockRequests {
           }
         }
         const source = buffer.subarray(done, done + length);
+        const grown = run.place < 0 ? null : this.#reach(run.place + length);
+        if (grown !== null) await grown;
         if (run.place >= 0) parts.push(later(this.#disk.file.write(run.place, source, 'write_aio')));
         else parts.push(later(this.#writeNew(at, source, Math.floor(at / blockBytes))));
         done += length;
@@ -187,6 +189,12 @@ export class BlockRequests {
     }
     await settleAll(parts, failure);
     if (this.#disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.#disk.commit();
+  }
+
+  /** The file has all bytes up to `end`: somebody may have cut it before the end of a block. Null: it has them already. Rejects as `ensureLength`. */
+  #reach(end: number): Promise<void> | null {
+    const { file } = this.#disk;
+    return end <= file.length ? null : file.ensureLength(end);
   }
 
   /** Writes to blocks from `first` on that had no place when they were looked at. */
@@ -287,6 +295,7 @@ export class BlockRequests {
       const run = await this.#loadedRun(at, end - at);
       const stop = at + run.length;
       if (run.place >= 0) {
+        await this.#reach(run.place + run.length);
         await this.#disk.file.link.writeZeroes(run.place, run.length, {
           mayUnmap: flags.mayUnmap,
           noFallback: flags.noFallback,
