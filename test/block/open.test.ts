@@ -144,9 +144,9 @@ describe('openNode', () => {
 
   it('refuses by name an image of a format that has no driver', async () => {
     const { graph, host } = bench();
-    host.patchFile('/d/a', 0, new TextEncoder().encode('KDMV'));
+    host.patchFile('/d/a', 0, new TextEncoder().encode('vhdxfile'));
     const error = await failureOf(openNode(graph, '/d/a'));
-    expect(error).to.include({ code: 'unsupported', message: "/d/a: image format 'vmdk' is not supported" });
+    expect(error).to.include({ code: 'unsupported', message: "/d/a: image format 'vhdx' is not supported" });
     expect(graph.nodes.size).to.equal(0);
     await openNode(graph, '/d/a', { format: 'raw' });
   });
