@@ -19,6 +19,18 @@ import type { SparseOwner } from './sparse-part.js';
 /** Changed tables of so many bytes are written before more is written to the disk. */
 const MAX_CHANGED_BYTES = 16 << 20;
 
+/** Grains that are read at once, at most. */
+const MAX_GROUP = 32;
+
+/** What is wanted of a grain. */
+interface Wanted {
+  index: number;
+  place: number;
+  /** Bytes of the grain before it. */
+  lead: number;
+  target: Uint8Array;
+}
+
 export class CompressedPart implements Part {
   readonly length: number;
   readonly grainBytes: number;
@@ -61,17 +73,42 @@ export class CompressedPart implements Part {
 
   async read(offset: number, buffer: Uint8Array): Promise<void> {
     const { grainBytes } = this;
-    for (let done = 0; done < buffer.length; ) {
-      const at = offset + done;
-      const index = Math.floor(at / grainBytes);
-      const lead = at - index * grainBytes;
-      const target = buffer.subarray(done, done + grainBytes - lead);
-      const place = await this.#placeOf(index);
-      if (place >= 0) await this.#readGrain(index, place, lead, target);
-      else if (place === HOLE) await this.#readHole(at, target);
-      else target.fill(0);
-      done += target.length;
+    const parts: Promise<void>[] = [];
+    let failure: { error: unknown } | null = null;
+    try {
+      let group: Wanted[] = [];
+      for (let done = 0; done < buffer.length; ) {
+        const at = offset + done;
+        const index = Math.floor(at / grainBytes);
+        const lead = at - index * grainBytes;
+        const target = buffer.subarray(done, done + grainBytes - lead);
+        const place = await this.#placeOf(index);
+        done += target.length;
+        if (place === ZERO) {
+          target.fill(0);
+          continue;
+        }
+        if (place === HOLE) {
+          parts.push(later(this.#readHole(at, target)));
+          continue;
+        }
+        if (group.length > 0 && !this.#follows(group, place)) {
+          parts.push(later(this.#readGroup(group)));
+          group = [];
+        }
+        group.push({ index, place, lead, target });
+      }
+      if (group.length > 0) parts.push(later(this.#readGroup(group)));
+    } catch (error) {
+      failure = { error };
     }
+    await settleAll(parts, failure);
+  }
+
+  /** The grain at `place` stands behind the last one of the group, and is read with it. */
+  #follows(group: readonly Wanted[], place: number): boolean {
+    const step = place - group[group.length - 1].place;
+    return step > 0 && step <= mostPackedBytes(this.grainBytes) && group.length < MAX_GROUP;
   }
 
   async #placeOf(index: number): Promise<number> {
@@ -89,39 +126,48 @@ export class CompressedPart implements Part {
     if (inside > 0) await below!.read(offset, target.subarray(0, inside));
   }
 
-  async #readGrain(index: number, place: number, lead: number, target: Uint8Array): Promise<void> {
+  /** Grains that stand one behind the other are read at once. */
+  async #readGroup(group: readonly Wanted[]): Promise<void> {
+    const { memory } = this.#host;
+    const from = group[0].place;
+    const last = group[group.length - 1];
+    const next = this.#tables.place(last.index + 1);
+    const isNext = next !== undefined && next > last.place && this.#follows([last], next);
+    const end = Math.min(isNext ? next : last.place + mostPackedBytes(this.grainBytes), this.file.length);
+    const stored = memory.allocate(end - from);
+    try {
+      await this.file.read(from, stored, 'read_compressed');
+      await settleAll(group.map((wanted) => later(this.#unpack(wanted, stored.subarray(wanted.place - from)))));
+    } finally {
+      memory.free(stored);
+    }
+  }
+
+  /** `stored` begins with the grain's marker. */
+  async #unpack({ index, place, lead, target }: Wanted, stored: Uint8Array): Promise<void> {
     const { memory, codecs } = this.#host;
+    const { grainBytes } = this;
     const fail = (reason: string): never => {
       throw BlockError.at(this.file.path, 'corrupt-image', reason, { offset: place, operation: 'read' });
     };
-    const marker = new Uint8Array(MARKER_BYTES);
-    await this.file.read(place, marker, 'read_compressed');
-    const stored = new DataView(marker.buffer).getUint32(8, true);
-    const start = place + MARKER_BYTES;
-    if (
-      stored <= ZLIB_BYTES ||
-      stored > Math.max(2 * this.grainBytes, mostPackedBytes(this.grainBytes)) ||
-      start + stored > this.file.length
-    ) {
-      fail(`The compressed grain ${index} has a length of ${stored} bytes`);
+    const length = stored.length < MARKER_BYTES ? 0 : new DataView(stored.buffer, stored.byteOffset).getUint32(8, true);
+    if (length <= ZLIB_BYTES || MARKER_BYTES + length > stored.length) {
+      fail(`The compressed grain ${index} has a length of ${length} bytes`);
     }
-    const input = memory.allocate(stored);
-    const output = memory.allocate(this.grainBytes);
+    if ((stored[MARKER_BYTES] & 0x0f) !== 8) fail(`The compressed grain ${index} is not in zlib's format`);
+    const packed = stored.subarray(MARKER_BYTES + ZLIB_BYTES, MARKER_BYTES + length);
+    const isWhole = target.length === grainBytes;
+    const output = isWhole ? target : memory.allocate(grainBytes);
+    const part = Math.min(grainBytes, this.length - index * grainBytes);
     try {
-      await this.file.read(start, input);
-      if ((input[0] & 0x0f) !== 8) fail(`The compressed grain ${index} is not in zlib's format`);
-      const packed = input.subarray(ZLIB_BYTES);
-      const whole = output.subarray(0, this.grainBytes);
-      const part = Math.min(this.grainBytes, this.length - index * this.grainBytes);
-      await codecs.decompress('zlib', packed, whole).catch(async (error: unknown) => {
+      await codecs.decompress('zlib', packed, output).catch(async (error: unknown) => {
         // The last grain may hold no more than the disk has.
-        if (part === this.grainBytes) throw error;
+        if (part === grainBytes) throw error;
         await codecs.decompress('zlib', packed, output.subarray(0, part));
       });
-      target.set(output.subarray(lead, lead + target.length));
+      if (!isWhole) target.set(output.subarray(lead, lead + target.length));
     } finally {
-      memory.free(input);
-      memory.free(output);
+      if (!isWhole) memory.free(output);
     }
   }
 
