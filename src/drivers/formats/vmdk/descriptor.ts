@@ -11,6 +11,7 @@
 // Source: VMware, "Virtual Disk Format 5.0".
 
 import { BlockError } from '../../../util/errors.js';
+import { decodeName, encodeName } from '../../../util/name-bytes.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 
 export const NO_PARENT = 0xffff_ffff;
@@ -64,9 +65,9 @@ export function textOf(bytes: Uint8Array): string {
   return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('latin1');
 }
 
-/** A name in a descriptor is in UTF-8. */
+/** A name in a descriptor is the bytes of the file's name, which need not be UTF-8. */
 function nameOf(latin1: string): string {
-  return Buffer.from(latin1, 'latin1').toString('utf8');
+  return decodeName(Buffer.from(latin1, 'latin1'));
 }
 
 function placeOf({ 0: all, 1: digits, index }: RegExpExecArray): NumberPlace {
@@ -183,7 +184,7 @@ export function encodeDescriptor(made: NewDescriptor): Uint8Array {
     `ddb.adapterType = "${made.adapterType}"\n`,
     `ddb.toolsVersion = "${made.toolsVersion}"\n`,
   ];
-  return new TextEncoder().encode(text.join(''));
+  return encodeName(text.join(''));
 }
 
 /** Whether a text can stand between the quotes of a descriptor. */
