@@ -69,6 +69,14 @@ describe('extents of VMDK', () => {
     expect(error.code).to.equal('permission');
   });
 
+  it('have names that are paths, whatever these begin with', async () => {
+    bench.host.writeFile('/nbd:host:1', Buffer.alloc(MIB, 7));
+    describeDisk(bench, 'monolithicFlat', 'RW 2048 FLAT "nbd:host:1" 0');
+    expect((await contentOf(bench, MIB)).equals(Buffer.alloc(MIB, 7))).to.equal(true);
+    describeDisk(bench, 'monolithicFlat', 'RW 2048 FLAT "nbd://host/x" 0');
+    expect((await failureOf(openNode(bench.graph, '/disk.vmdk'))).code).to.equal('not-found');
+  });
+
   it('may be given by the options, as other nodes', async () => {
     describeDisk(bench, 'monolithicFlat', 'RW 2048 FLAT "nothing" 0');
     const file = { driver: 'file', filename: '/disk.vmdk' };

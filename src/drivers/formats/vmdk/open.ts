@@ -129,7 +129,7 @@ async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, fil
     }
     const node = await request.openChild(
       `extents.${i}`,
-      { image: file, filename: line.filename, format: null },
+      { image: file, filename: pathOf(line.filename), format: null },
       'data',
     );
     if (node === null) {
@@ -162,4 +162,9 @@ async function sparseHeader(request: OpenRequest<'vmdk'>, node: BlockNode, line:
     });
   }
   return header;
+}
+
+/** An extent's name is a path, beside the descriptor where it is relative: never a protocol's, however it begins. */
+function pathOf(name: string): string {
+  return /^[^/]*:/.test(name) ? `./${name}` : name;
 }
