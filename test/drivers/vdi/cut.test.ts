@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { createImage } from '../../../src/block/create.js';
 import { openNode } from '../../../src/block/open.js';
-import { makeBench, used } from '../support.js';
+import { failureOf, makeBench, used } from '../support.js';
 
 const MIB = 1 << 20;
 
@@ -23,4 +23,12 @@ describe('a VDI image that was cut', () => {
       await bench.graph.closeAll();
     });
   }
+
+  it('is refused where its map is cut, at once', async () => {
+    const bench = makeBench();
+    await createImage(bench.graph, '/a', { driver: 'vdi', size: 2 ** 42 });
+    bench.host.writeFile('/a', bench.host.readFile('/a', 0, 4096));
+    const error = await failureOf(openNode(bench.graph, '/a', { format: 'vdi' }));
+    expect([error.code, error.reason]).to.deep.equal(['invalid-image', 'The block map does not lie within the file']);
+  });
 });

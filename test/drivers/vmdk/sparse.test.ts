@@ -48,6 +48,23 @@ describe('sparse extents of VMDK', () => {
     await bench.graph.closeAll();
   }
 
+  it('do not lie on the descriptor, where a guest would write the names of files', async () => {
+    await write(0, 3);
+    const [copies, tables] = [COPIES, TABLES].map((directory) => {
+      const view = new DataView(Uint8Array.from(bench.host.readFile('/a')).buffer);
+      return view.getUint32(directory, true) * SECTOR;
+    });
+    patch(bench, '/a', (view) => {
+      for (const table of [copies, tables]) view.setUint32(table, 1, true);
+    });
+    const node = await used(openNode(bench.graph, '/a', { format: 'vmdk' }));
+    for (const request of [node.write(0, Buffer.alloc(512, 9)), readNode(node, 0, Buffer.alloc(512))]) {
+      expect((await failureOf(request)).code).to.equal('corrupt-image');
+    }
+    await bench.graph.closeAll();
+    expect(Buffer.from(bench.host.readFile('/a', 512, 21)).toString()).to.equal('# Disk DescriptorFile');
+  });
+
   it('get a table, and its copy, where there is none', async () => {
     patch(bench, '/a', (view) => {
       for (const directory of [COPIES, TABLES]) view.setUint32(directory + 4, 0, true);

@@ -7,6 +7,8 @@ import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
+import { BlockError } from '../../../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { LinearTable } from '../blocks/linear-table.js';
@@ -39,9 +41,15 @@ export class VdiNode extends BlocksNode {
     this.#header = parseHeader(head, file.filename);
     this.#head = head.slice();
     this.length = this.#header.size;
+    const { mapOffset: offset, blocks: entries } = this.#header;
+    // QEMU reads zeroes beyond the end, so that all blocks would lie in one place.
+    if (offset + entries * 4 > roundUp(file.length, SECTOR_BYTES)) {
+      throw BlockError.at(file.filename, 'invalid-image', 'The block map does not lie within the file', {
+        operation: 'open',
+      });
+    }
     this.setChild('file', file, 'image', permissions);
     this.file = new ImageFile(() => this.primary!);
-    const { mapOffset: offset, blocks: entries } = this.#header;
     this.#map = new LinearTable(this.file, { offset, entries, littleEndian: true });
     this.tables = this.#makeTables();
     this.space = new VdiSpace(this.file, this.#header);

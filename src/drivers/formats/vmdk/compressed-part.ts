@@ -62,7 +62,7 @@ export class CompressedPart implements Part {
     };
     this.#host = host;
     this.#owner = owner;
-    this.#tables = new GrainTables(file, header, new GrainSpace(file, grainBytes));
+    this.#tables = new GrainTables(file, header, new GrainSpace(file, grainBytes), this.descriptorEnd);
     this.#packer = new GrainPacker(file, host);
     this.#commits = new Commits({ file, levels: this.#tables.levels });
   }

@@ -12,7 +12,7 @@ import { LinearTable } from '../blocks/linear-table.js';
 import { badEntry, type Page, Pages } from '../blocks/pages.js';
 import { type BlockTables, HOLE, ZERO } from '../blocks/places.js';
 import type { GrainSpace } from './grain-space.js';
-import { ENTRY_BYTES, type SparseHeader } from './header.js';
+import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
 
 /** The entry of a grain of zeroes, where a flag of the header says so. */
 export const ZERO_ENTRY = 1;
@@ -25,10 +25,14 @@ export class GrainTables implements BlockTables {
   readonly #copies: LinearTable | null;
   /** Tables, and copies of tables. */
   readonly #tables: Pages;
+  /** What no grain and no table may lie on: [start, end) each. */
+  readonly #metadata: readonly (readonly [number, number])[];
+  readonly #metadataEnd: number;
   /** Tables that are being made, by their number. */
   readonly #making = new Map<number, Promise<void>>();
 
-  constructor(file: ImageFile, header: SparseHeader, space: GrainSpace) {
+  /** `descriptorEnd`: of the descriptor that lies in the file, 0 where none does. */
+  constructor(file: ImageFile, header: SparseHeader, space: GrainSpace, descriptorEnd: number) {
     this.#file = file;
     this.#header = header;
     this.#space = space;
@@ -39,6 +43,18 @@ export class GrainTables implements BlockTables {
         ? null
         : new LinearTable(file, { offset: redundantDirectory, entries, littleEndian: true });
     this.#tables = new Pages(file);
+    const bytes = entries * ENTRY_BYTES;
+    this.#metadata = [
+      [0, Math.max(HEADER_BYTES, descriptorEnd)],
+      [directory, directory + bytes],
+      ...(redundantDirectory === null ? [] : [[redundantDirectory, redundantDirectory + bytes] as const]),
+    ];
+    this.#metadataEnd = Math.max(...this.#metadata.map(([, end]) => end));
+  }
+
+  #isOnMetadata(offset: number, bytes: number): boolean {
+    if (offset >= this.#metadataEnd) return false;
+    return this.#metadata.some(([from, to]) => offset < to && from < offset + bytes);
   }
 
   /** In the order in which a commit writes them. */
@@ -70,6 +86,10 @@ export class GrainTables implements BlockTables {
     if (entry === 0) return HOLE;
     if (entry === ZERO_ENTRY && this.#header.zeroGrains) return ZERO;
     const offset = entry * SECTOR_BYTES;
+    // A guest that writes to the grain would write the descriptor, and the names in it.
+    if (this.#isOnMetadata(offset, this.#header.isCompressed ? SECTOR_BYTES : this.#header.grainBytes)) {
+      throw badEntry(this.#file.path, `grain ${index} lies on the metadata`, offset);
+    }
     if (offset < this.#file.length) return offset;
     throw badEntry(this.#file.path, `grain ${index} points beyond the end of the file`, offset);
   }
@@ -88,6 +108,9 @@ export class GrainTables implements BlockTables {
   /** Where the table lies; all of it is in the file. Throws `corrupt-image`. */
   #checked(table: number, number: number): number {
     const offset = table * SECTOR_BYTES;
+    if (this.#isOnMetadata(offset, this.#tableBytes)) {
+      throw badEntry(this.#file.path, `grain table ${number} lies on the metadata`, offset);
+    }
     if (this.#isInFile(offset)) return offset;
     throw badEntry(this.#file.path, `grain table ${number} lies outside of the file`, offset);
   }
@@ -129,7 +152,9 @@ export class GrainTables implements BlockTables {
       if (table !== 0) {
         const offset = this.#checked(table, number);
         const second = copy * SECTOR_BYTES;
-        return [offset, copy === 0 || copy === table || !this.#isInFile(second) ? 0 : second];
+        const isThere =
+          copy !== 0 && copy !== table && this.#isInFile(second) && !this.#isOnMetadata(second, this.#tableBytes);
+        return [offset, isThere ? second : 0];
       }
       const making = this.#making.get(number) ?? this.#make(number).finally(() => this.#making.delete(number));
       this.#making.set(number, making);

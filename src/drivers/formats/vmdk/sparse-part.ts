@@ -50,7 +50,7 @@ export class SparsePart implements Part {
     this.info = { 'virtual-size': length, filename: file.path, 'cluster-size': header.grainBytes, format: kind };
     const space = new GrainSpace(file, header.grainBytes);
     this.#space = space;
-    this.#tables = new GrainTables(file, header, space);
+    this.#tables = new GrainTables(file, header, space, this.descriptorEnd);
     const commits = new Commits({ file, levels: this.#tables.levels });
     this.#commits = commits;
     this.#requests = new BlockRequests({
