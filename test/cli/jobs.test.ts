@@ -229,7 +229,7 @@ describe('command line: jobs', function () {
       "Parameter 'on-error' does not accept value 'stop': use one of report, ignore",
     ],
     ['mirror top.qcow2', "Parameter '--target' is missing"],
-    ['mirror --target=x --format=vmdk top.qcow2', "Unknown file format 'vmdk'"],
+    ['mirror --target=x --format=xyz top.qcow2', "Unknown file format 'xyz'"],
     [
       'mirror --target=x --sync=dirty top.qcow2',
       "Parameter 'sync' does not accept value 'dirty': use one of full, top, none",
