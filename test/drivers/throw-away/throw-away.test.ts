@@ -44,8 +44,8 @@ describe('throw-away drivers', () => {
   });
 
   it('a format: the help of the command line lists it', async () => {
-    expect((await run('--help')).output).to.match(/Formats: .*tiny\b/);
-    expect((await run('create', '--help')).output).to.match(/-f FMT\n.*\btiny\b/);
+    expect((await run('--help')).output).to.match(/Formats: [^.]*\btiny\b/);
+    expect((await run('create', '--help')).output).to.match(/-f FMT\n[^-]*\btiny\b/);
     // It has no compressed clusters.
     expect((await run('convert', '--help')).output).to.match(/-c\n +Compress the target \(qcow2\)\./);
   });
