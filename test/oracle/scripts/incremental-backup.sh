@@ -71,3 +71,4 @@ qemu-img bitmap --remove disk.qcow2 never || echo "exit code $?"
 qemu-img bitmap --add -g 3k disk.qcow2 odd || echo "exit code $?"
 qemu-img bitmap --merge never disk.qcow2 since-0 || echo "exit code $?"
 qemu-img convert --bitmaps -O raw disk.qcow2 x.raw || echo "exit code $?"
+rm -f x.raw
