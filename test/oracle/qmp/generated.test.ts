@@ -61,7 +61,7 @@ const isError = (answer: string): boolean => answer.startsWith('{"error"');
 
 /** Whether an answer of ours that differs is one that is known. */
 function isKnown(ours: string, theirs: string): boolean {
-  if (isError(ours) && isError(theirs) && OLDER.some((pattern) => pattern.test(theirs))) return true;
+  if (isError(theirs) && OLDER.some((pattern) => pattern.test(theirs))) return true;
   const known = isError(theirs) ? [...STRICTER, ...OTHERWISE] : STRICTER;
   return isError(ours) && known.some((pattern) => pattern.test(ours));
 }
