@@ -278,7 +278,15 @@ export async function checkReplaceable(graph: Graph, filename: string): Promise<
 }
 
 /**
- * Gives `file` the size of an image that is made in it, so that [0, zeroed) reads as zeroes. A device or an export keeps its size, which must
+ * Removes what an earlier image left in `file`, so that it reads as zeroes when it grows again. What keeps its size (a device, an export, a window of a file) keeps its content, too: `makeRoom`
+ * zeroes there what must be zero. Rejects as `BlockNode.truncate`.
+ */
+export async function removeContent(file: Child): Promise<void> {
+  if (!file.node.fixedSize) await file.truncate(0);
+}
+
+/**
+ * Gives `file`, whose content was removed, the size of an image that is made in it, so that [0, zeroed) reads as zeroes. A device or an export keeps its size, which must
  * be enough. Rejects with `no-space`, and as `BlockNode.truncate`.
  */
 export async function makeRoom(

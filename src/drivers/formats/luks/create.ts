@@ -5,8 +5,7 @@
 //   file, header            | disk |       | header | key material |
 //   header alone            (as it is)     | header | key material |          also: file, with detached-header
 
-import { fileOf } from '../../../block/chain.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
@@ -133,7 +132,7 @@ export async function createLuks({ graph, options, file, parts }: CreateRequest<
   );
   const disk = roundUp(options.size, SECTOR_BYTES);
   for (const link of [file, header]) {
-    if (link !== null && fileOf(link.node) === null && !link.node.fixedSize) await link.truncate(0);
+    if (link !== null) await removeContent(link);
   }
   if (header !== null && file !== null) {
     await makeRoom(file, disk, 0, { preallocation });

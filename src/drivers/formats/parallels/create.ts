@@ -1,7 +1,6 @@
 // Makes a Parallels image.
 
-import { fileOf } from '../../../block/chain.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import type { MeasureRequest } from '../../../block/measure.js';
 import type { CreateRequest } from '../../../block/registry.js';
@@ -48,7 +47,7 @@ function planOf({ size, 'cluster-size': asked = DEFAULT_CLUSTER_BYTES }: Paralle
 export async function createParallels({ options, file }: CreateRequest<'parallels'>): Promise<void> {
   if (file === null) throw missingChild('file');
   const header = planOf(options, file.filename);
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   await makeRoom(file, header.dataOffset, tableEnd(header.entries));
   await file.flush();
   const sector = new Uint8Array(SECTOR_BYTES);

@@ -2,7 +2,7 @@
 // written last, after a flush: an interrupted creation leaves a file that is not a qcow2 image, rather than a broken image.
 
 import type { Child } from '../../../block/child.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import type { NewVolume } from '../luks/volume.js';
 import { cryptPlace, type Layout, place, planQcow2, preallocationOf, type Qcow2CreateOptions } from './create-plan.js';
 import { makeL2Codec } from './l2-extended.js';
@@ -14,8 +14,8 @@ import { TableMath } from './table-math.js';
 const CHUNK_BYTES = 1 << 20;
 
 /**
- * Writes a new image into `file`, an empty, writable node whose size can change. Resolves when the image is durable.
- * `dataFile`: the external data file, another such node; `volume`: the LUKS header of an encrypted image. Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
+ * Writes a new image into `file`, in the place of what it holds. Resolves when the image is durable.
+ * `dataFile`: the external data file; `volume`: the LUKS header of an encrypted image. Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
  */
 export async function createQcow2(
   file: Child,
@@ -30,6 +30,7 @@ export async function createQcow2(
   const metadataEnd = l1IsLast
     ? l1Offset + layout.l1Entries * 8
     : l1Offset + (layout.l1Clusters + layout.cryptClusters) * clusterSize;
+  await removeContent(file);
   await makeRoom(file, metadataEnd, metadataEnd);
   const preallocation = preallocationOf(options);
   const dataPreallocation = { preallocation: preallocation === 'metadata' ? 'off' : preallocation } as const;

@@ -1,8 +1,7 @@
 // Makes a QED image: a header, and an L1 table that is empty.
 
 import { MAX_BACKING_NAME_BYTES } from '../../../block/backing-name.js';
-import { fileOf } from '../../../block/chain.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { missingChild } from '../../../schema/loose-options.js';
@@ -84,7 +83,7 @@ export async function createQed({ options, file }: CreateRequest<'qed'>): Promis
   if (file === null) throw missingChild('file');
   const { header, name } = planQed(options, file.filename);
   const { clusterBytes, tableClusters } = header;
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   const end = clusterBytes * (1 + tableClusters);
   await makeRoom(file, end, end);
   await file.flush();

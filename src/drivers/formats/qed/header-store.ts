@@ -7,6 +7,7 @@ import { MAX_BACKING_NAME_BYTES } from '../../../block/backing-name.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { Serial } from '../../../util/serial.js';
 import type { ImageFile } from '../../image-file.js';
 import { Feature, HEADER_BYTES, type Header, putHeader } from './header.js';
 
@@ -14,7 +15,7 @@ export class HeaderStore {
   readonly #file: ImageFile;
   readonly #bytes: Uint8Array;
   readonly header: Header;
-  #last: Promise<void> = Promise.resolve();
+  readonly #changes = new Serial();
 
   /** `head`: the bytes that `header` was parsed from. */
   constructor(file: ImageFile, head: Uint8Array, header: Header) {
@@ -54,7 +55,7 @@ export class HeaderStore {
       }));
     }
     const bytes = encodeName(name);
-    return this.#next(async () => {
+    return this.#changes.run(async () => {
       const { features } = this.header;
       const offset = this.#placeOf(bytes);
       const isInSector = offset === HEADER_BYTES && offset + bytes.length <= SECTOR_BYTES;
@@ -89,14 +90,7 @@ export class HeaderStore {
   }
 
   #change(fields: () => Partial<Header>): Promise<void> {
-    return this.#next(() => this.#write(fields(), new Uint8Array(0)));
-  }
-
-  /** Runs `action` when the changes before it have ended. */
-  #next(action: () => Promise<void>): Promise<void> {
-    const running = this.#last.then(action);
-    this.#last = running.catch(() => undefined);
-    return running;
+    return this.#changes.run(() => this.#write(fields(), new Uint8Array(0)));
   }
 
   async #write(fields: Partial<Header>, name: Uint8Array): Promise<void> {

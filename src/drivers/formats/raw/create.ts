@@ -1,7 +1,6 @@
 // Creates a raw image: a file, or part of one, of the wanted size.
 
-import { fileOf } from '../../../block/chain.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { CreateRequest, StreamedImage } from '../../../block/registry.js';
@@ -45,8 +44,7 @@ export async function createRaw({ options, file }: CreateRequest<'raw'>): Promis
   if (file === null) throw missingChild('file');
   const { size, preallocation = 'off' } = options;
   checkRawCreate(options, file.filename);
-  // Removes old content. A device, or a window of a file, cannot change its size and keeps its content.
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   // The first sector is zeroed: a header that an earlier image left there would be probed as the format.
   await makeRoom(file, roundUp(size, SECTOR_BYTES), SECTOR_BYTES, { preallocation });
 }

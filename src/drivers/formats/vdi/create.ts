@@ -1,7 +1,6 @@
 // Makes a VDI image: dynamic, or static, in which every block has its place from the beginning.
 
-import { fileOf } from '../../../block/chain.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import type { MeasureRequest } from '../../../block/measure.js';
 import type { CreateRequest } from '../../../block/registry.js';
@@ -64,7 +63,7 @@ export async function createVdi({ graph, options, file }: CreateRequest<'vdi'>):
   checkVdiCreate(options, file.filename);
   const header = layoutOf(options);
   const { blocks, mapOffset, dataOffset, isStatic } = header;
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   await makeRoom(file, dataOffset + (isStatic ? blocks * BLOCK_BYTES : 0), dataOffset);
   for (let done = 0; done < blocks * 4; done += MAP_STEP_BYTES) {
     const entries = Math.min(MAP_STEP_BYTES, blocks * 4 - done) / 4;

@@ -2,9 +2,8 @@
 
 import { basename, dirname, extname } from 'node:path';
 import { referrerToBe } from '../../../block/backing-name.js';
-import { fileOf } from '../../../block/chain.js';
 import type { Child } from '../../../block/child.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import { isPath, resolveBackingName } from '../../../block/filename.js';
 import type { MeasureRequest } from '../../../block/measure.js';
@@ -179,7 +178,7 @@ export async function createVmdk(request: CreateRequest<'vmdk'>): Promise<void> 
     if (isFlat) await writeFlat(extent, sizes[i]);
     else await writeSparse(extent, { capacity: sizes[i], isCompressed, zeroGrains }, null);
   }
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   await makeRoom(file, text.length, 0);
   await file.write(0, text);
   await file.flush();
@@ -232,7 +231,7 @@ async function parentOf({ graph, options }: CreateRequest<'vmdk'>, path: string)
 }
 
 async function writeFlat(file: Child, size: number): Promise<void> {
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   await makeRoom(file, size, size);
   await file.flush();
 }
@@ -240,7 +239,7 @@ async function writeFlat(file: Child, size: number): Promise<void> {
 /** Tables first: a file that is cut short here is no extent. */
 async function writeSparse(file: Child, made: NewExtent, descriptor: Uint8Array | null): Promise<void> {
   const layout = layoutOf(made.capacity, made.isCompressed);
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   await makeRoom(file, layout.data, layout.data);
   if (!made.isCompressed) await writeDirectory(file, layout, layout.redundantDirectory);
   await writeDirectory(file, layout, layout.directory);

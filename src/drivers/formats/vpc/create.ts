@@ -1,7 +1,6 @@
 // Makes a VHD image: dynamic, or of fixed size.
 
-import { fileOf } from '../../../block/chain.js';
-import { makeRoom } from '../../../block/create.js';
+import { makeRoom, removeContent } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import type { MeasureRequest } from '../../../block/measure.js';
 import type { CreateRequest } from '../../../block/registry.js';
@@ -73,7 +72,7 @@ export async function createVpc({ graph, options, file }: CreateRequest<'vpc'>):
     host.clock.wall().seconds,
     () => host.random(),
   );
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
+  await removeContent(file);
   const end = (header === null ? size : tableEnd(header)) + FOOTER_BYTES;
   await makeRoom(file, end, header === null ? 0 : end);
   if (header !== null) {
