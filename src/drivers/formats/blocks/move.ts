@@ -1,24 +1,14 @@
 // Places for data that the host's copy step writes (`BlockNode.prepareMove`): blocks that have a place, and new ones, whose places are set when the data is there. A new block whose
 // step was all zeroes is given back, unwritten.
 
-import type { Child } from '../../../block/child.js';
 import type { Extent, Located, MovePart, MovePlace } from '../../../block/types.js';
 import { type Moved, moveSlice } from '../../../host/host.js';
 import type { RangeLock } from '../../../util/range-lock.js';
-import type { ImageFile } from '../../image-file.js';
-import { type BlockSource, type BlockTables, takeAll } from './places.js';
+import { type BlockDisk, takeAll } from './places.js';
 import type { NewBlock } from './space.js';
 
-export interface MoveTarget {
-  blockBytes: number;
-  /** Bytes of the disk. */
-  length: number;
-  tables: BlockTables;
-  space: BlockSource;
-  file: ImageFile;
-  link: Child;
-  locks: RangeLock;
-}
+/** Of `BlockDisk`. */
+export type MoveTarget = Pick<BlockDisk, 'blockBytes' | 'length' | 'tables' | 'space' | 'file'>;
 
 interface Made {
   index: number;
@@ -30,10 +20,11 @@ interface Made {
 /** Null where a part of a block would be written, or the file below has no such places; rejects as a write. */
 export async function prepareBlocks(
   target: MoveTarget,
+  locks: RangeLock,
   extents: readonly Extent[],
   granule: number,
 ): Promise<MovePlace | null> {
-  const { blockBytes, length: diskBytes, tables, locks } = target;
+  const { blockBytes, length: diskBytes, tables } = target;
   const slice = moveSlice(granule, blockBytes);
   if (granule % blockBytes !== 0 || slice === 0) return null;
   for (const { offset, length } of extents) {
@@ -120,7 +111,7 @@ function piecesOf(blockBytes: number, extents: readonly Extent[]): BlockPiece[] 
 }
 
 function placeOf(
-  { link, file }: MoveTarget,
+  { file }: MoveTarget,
   parts: readonly MovePart[],
   slice: number,
   done: (moved: Moved | null) => void,
@@ -128,7 +119,7 @@ function placeOf(
   const into: Located = { file: null, offset: 0, guard: null };
   let found: Located['file'] = null;
   for (const { length, to } of parts) {
-    if (!link.locate(to, length, true, into)) return null;
+    if (!file.link.locate(to, length, true, into)) return null;
     const isPlain = into.guard === null && into.offset === to && into.file?.movable === true;
     into.guard?.release();
     if (!isPlain || (found !== null && found !== into.file)) return null;

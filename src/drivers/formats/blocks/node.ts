@@ -2,64 +2,36 @@
 
 import { FormatNode } from '../../../block/node/format.js';
 import type { BlockStatus, Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
-import type { ZeroScan } from '../../../host/host.js';
+import type { Memory, ZeroScan } from '../../../host/host.js';
 import type { ImageFile } from '../../image-file.js';
-import type { BlockSource, BlockTables } from './places.js';
-import { type BlockDisk, BlockRequests } from './requests.js';
+import type { Below, BlockDisk, BlockSource, BlockTables } from './places.js';
+import { BlockRequests } from './requests.js';
 
-export abstract class BlocksNode extends FormatNode {
-  protected abstract readonly blockBytes: number;
-  protected abstract readonly file: ImageFile;
-  protected abstract readonly tables: BlockTables;
-  protected abstract readonly space: BlockSource;
-  /** See `BlockDisk`. */
-  protected readonly hasZeroBlocks: boolean = false;
-  protected readonly holesAreAllocated: boolean = false;
-  protected get looksIntoFile(): boolean {
+export abstract class BlocksNode extends FormatNode implements BlockDisk {
+  abstract readonly blockBytes: number;
+  abstract readonly file: ImageFile;
+  abstract readonly tables: BlockTables;
+  abstract readonly space: BlockSource;
+  readonly hasZeroBlocks: boolean = false;
+  readonly holesAreAllocated: boolean = false;
+  readonly #requests = new BlockRequests(this);
+
+  get looksIntoFile(): boolean {
     return false;
   }
-  readonly #requests = new BlockRequests(this.#disk());
 
-  /** Makes durable what was answered. */
-  protected abstract commit(): Promise<void>;
+  get memory(): Memory {
+    return this.host.memory;
+  }
 
-  /** The node as its requests see it: its fields are set when its constructor has run. */
-  #disk(): BlockDisk {
-    const node = this;
-    return {
-      get blockBytes() {
-        return node.blockBytes;
-      },
-      get length() {
-        return node.length;
-      },
-      get file() {
-        return node.file;
-      },
-      get tables() {
-        return node.tables;
-      },
-      get space() {
-        return node.space;
-      },
-      get memory() {
-        return node.host.memory;
-      },
-      get below() {
-        return node.cow;
-      },
-      get hasZeroBlocks() {
-        return node.hasZeroBlocks;
-      },
-      get holesAreAllocated() {
-        return node.holesAreAllocated;
-      },
-      get looksIntoFile() {
-        return node.looksIntoFile;
-      },
-      commit: () => node.commit(),
-      writeData: (offset, length, flags) => super.doWriteZeroes(offset, length, flags),
-    };
+  get below(): Below | null {
+    return this.cow;
+  }
+
+  abstract commit(): Promise<void>;
+
+  writeData(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    return super.doWriteZeroes(offset, length, flags);
   }
 
   override get clusterBytes(): number {

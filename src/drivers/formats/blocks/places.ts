@@ -1,5 +1,8 @@
-// What the requests of a block format know of its tables and its space.
+// What the requests of a block format know of its disk: its tables and its space.
 
+import type { ZeroFlags } from '../../../block/types.js';
+import type { Memory } from '../../../host/host.js';
+import type { ImageFile } from '../../image-file.js';
 import type { NewBlock } from './space.js';
 
 /** The block has no place. */
@@ -28,6 +31,36 @@ export interface BlockTables {
 export interface BlockSource {
   take(): Promise<NewBlock>;
   giveBack(block: NewBlock): void;
+}
+
+/** What holes are filled with: the same part of the backing node. */
+export interface Below {
+  /** Bytes; zeroes are read beyond. */
+  readonly length: number;
+  read(offset: number, buffer: Uint8Array): Promise<void>;
+}
+
+/** A disk in blocks, or a part of one that has tables of its own. Offsets count from its beginning. */
+export interface BlockDisk {
+  readonly blockBytes: number;
+  /** Bytes. */
+  readonly length: number;
+  readonly file: ImageFile;
+  readonly tables: BlockTables;
+  readonly space: BlockSource;
+  readonly memory: Memory;
+  /** Null: holes read as zeroes. */
+  readonly below: Below | null;
+  /** A block can be ZERO. */
+  readonly hasZeroBlocks: boolean;
+  /** Block status calls a hole of an image that has nothing below it allocated, as QEMU does for the format. */
+  readonly holesAreAllocated: boolean;
+  /** Block status asks the file, too, where blocks are holes of it: all blocks were allocated when the image was made. */
+  readonly looksIntoFile: boolean;
+  /** Makes durable what was answered. */
+  commit(): Promise<void>;
+  /** Writes zeroes as data, or refuses to (`noFallback`). */
+  writeData(offset: number, length: number, flags: ZeroFlags): Promise<void>;
 }
 
 /** Takes `count` blocks. Who takes blocks at the same time does not come between: where the source gives neighbours, they are neighbours. Rejects as `take`; then none is taken. */

@@ -9,12 +9,10 @@
 // stays so. What is discarded, and what becomes zeroes, keeps its block, whose space in the file is given back.
 
 import type { BlockStatus, Extent, Located, MovePlace, ZeroFlags } from '../../../block/types.js';
-import type { Memory } from '../../../host/host.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
-import type { ImageFile } from '../../image-file.js';
 import { prepareBlocks } from './move.js';
-import { type BlockSource, type BlockTables, HOLE, takeAll, ZERO } from './places.js';
+import { type BlockDisk, HOLE, takeAll, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
 
 /** Changed tables of so many bytes are written before more is written to the disk. */
@@ -30,36 +28,6 @@ interface Run {
 interface Piece {
   offset: number;
   bytes: Uint8Array;
-}
-
-/** What holes are filled with: the same part of the backing node. */
-export interface Below {
-  /** Bytes; zeroes are read beyond. */
-  readonly length: number;
-  read(offset: number, buffer: Uint8Array): Promise<void>;
-}
-
-/** A disk in blocks, or a part of one that has tables of its own. Offsets count from its beginning. */
-export interface BlockDisk {
-  readonly blockBytes: number;
-  /** Bytes. */
-  readonly length: number;
-  readonly file: ImageFile;
-  readonly tables: BlockTables;
-  readonly space: BlockSource;
-  readonly memory: Memory;
-  /** Null: holes read as zeroes. */
-  readonly below: Below | null;
-  /** A block can be ZERO. */
-  readonly hasZeroBlocks: boolean;
-  /** Block status calls a hole of an image that has nothing below it allocated, as QEMU does for the format. */
-  readonly holesAreAllocated: boolean;
-  /** Block status asks the file, too, where blocks are holes of it: all blocks were allocated when the image was made. */
-  readonly looksIntoFile: boolean;
-  /** Makes durable what was answered. */
-  commit(): Promise<void>;
-  /** Writes zeroes as data, or refuses to (`noFallback`). */
-  writeData(offset: number, length: number, flags: ZeroFlags): Promise<void>;
 }
 
 export class BlockRequests {
@@ -79,8 +47,7 @@ export class BlockRequests {
     const within = offset - first * blockBytes;
     let end = blockBytes - within;
     for (let index = first + 1; end < length; index++) {
-      const next = tables.place(index);
-      if (next === undefined || (place < 0 ? next !== place : next !== place + (index - first) * blockBytes)) break;
+      if (tables.place(index) !== follower(place, index - first, blockBytes)) break;
       end += blockBytes;
     }
     return { place: place < 0 ? place : place + within, length: Math.min(end, length) };
@@ -94,12 +61,18 @@ export class BlockRequests {
     }
   }
 
-  /** `BlockNode.locate`. */
+  /** `BlockNode.locate`: nothing is made here, as it is asked for each request. */
   locate(offset: number, length: number, write: boolean, into: Located): boolean {
-    const run = this.#runAt(offset, length);
-    if (run === null || run.length < length) return false;
-    if (run.place >= 0) return this.#disk.file.link.locate(run.place, length, write, into);
-    if (write || (run.place === HOLE && this.#disk.below !== null)) return false;
+    const { blockBytes, tables, file } = this.#disk;
+    const first = Math.floor(offset / blockBytes);
+    const place = tables.place(first);
+    if (place === undefined) return false;
+    const last = Math.floor((offset + length - 1) / blockBytes);
+    for (let index = first + 1; index <= last; index++) {
+      if (tables.place(index) !== follower(place, index - first, blockBytes)) return false;
+    }
+    if (place >= 0) return file.link.locate(place + offset - first * blockBytes, length, write, into);
+    if (write || (place === HOLE && this.#disk.below !== null)) return false;
     into.file = null;
     into.guard = null;
     return true;
@@ -280,13 +253,8 @@ export class BlockRequests {
 
   /** Whole blocks, and the part of the last one that the disk has: what the host's copy step writes goes to its places at once. See `move.ts`. */
   async prepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    const { blockBytes, tables, space, file, length } = this.#disk;
     if (this.#disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.#disk.commit();
-    return prepareBlocks(
-      { blockBytes, tables, space, file, length, locks: this.#locks, link: this.#disk.file.link },
-      extents,
-      granule,
-    );
+    return prepareBlocks(this.#disk, this.#locks, extents, granule);
   }
 
   async writeZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
@@ -310,13 +278,13 @@ export class BlockRequests {
   /** Of holes over a backing node: whole blocks become ZERO where the format has that; everything else is written. */
   async #zeroHoles(offset: number, length: number, flags: ZeroFlags): Promise<void> {
     const disk = this.#disk;
-    const { blockBytes, tables } = disk;
+    const { blockBytes, tables, file } = disk;
     const first = Math.ceil(offset / blockBytes);
     const end =
-      offset + length === this.#disk.length
-        ? Math.ceil(this.#disk.length / blockBytes)
+      offset + length === disk.length
+        ? Math.ceil(disk.length / blockBytes)
         : Math.floor((offset + length) / blockBytes);
-    if (!this.#disk.hasZeroBlocks || first >= end) return disk.writeData(offset, length, flags);
+    if (!disk.hasZeroBlocks || first >= end) return disk.writeData(offset, length, flags);
     const head = first * blockBytes - offset;
     const tail = offset + length - end * blockBytes;
     if (head > 0) await disk.writeData(offset, head, flags);
@@ -327,8 +295,8 @@ export class BlockRequests {
           const place = tables.place(index)!;
           if (place === HOLE) tables.set(index, ZERO);
           else if (place >= 0) {
-            const bytes = Math.min(blockBytes, this.#disk.length - index * blockBytes);
-            await this.#disk.file.writeZeroes(place, bytes, flags.mayUnmap);
+            const bytes = Math.min(blockBytes, disk.length - index * blockBytes);
+            await file.writeZeroes(place, bytes, flags.mayUnmap);
           }
         }
       } finally {
@@ -346,6 +314,11 @@ export class BlockRequests {
       at += run.length;
     }
   }
+}
+
+/** What the place of the block `count` after one at `place` is, where both belong to one run. */
+function follower(place: number, count: number, blockBytes: number): number {
+  return place < 0 ? place : place + count * blockBytes;
 }
 
 /** Adds a piece; one that follows the last in the file and in memory is one with it. */

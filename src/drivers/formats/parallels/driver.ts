@@ -24,10 +24,10 @@ import { ClusterTable } from './table.js';
 export class ParallelsNode extends BlocksNode {
   override readonly driver = 'parallels';
   override readonly filename: string;
-  protected override readonly blockBytes: number;
-  protected override readonly file: ImageFile;
-  protected override readonly tables: BlockTables;
-  protected override readonly space: ParallelsSpace;
+  override readonly blockBytes: number;
+  override readonly file: ImageFile;
+  override readonly tables: BlockTables;
+  override readonly space: ParallelsSpace;
   readonly #header: Header;
   readonly #table: ClusterTable;
   readonly #commits: Commits;
@@ -142,7 +142,7 @@ export class ParallelsNode extends BlocksNode {
     await super.doDiscard(offset, length);
   }
 
-  protected override commit(): Promise<void> {
+  override commit(): Promise<void> {
     return this.#commits.commit();
   }
 

@@ -38,11 +38,11 @@ import { QedSpace } from './space.js';
 export class QedNode extends BlocksNode {
   override readonly driver = 'qed';
   override readonly filename: string;
-  protected override readonly blockBytes: number;
-  protected override readonly hasZeroBlocks = true;
-  protected override readonly file: ImageFile;
-  protected override readonly tables: TwoLevelTable;
-  protected override readonly space: QedSpace;
+  override readonly blockBytes: number;
+  override readonly hasZeroBlocks = true;
+  override readonly file: ImageFile;
+  override readonly tables: TwoLevelTable;
+  override readonly space: QedSpace;
   readonly #store: HeaderStore;
   readonly #commits: Commits;
   /** The mark `needCheck` is durable. */
@@ -128,7 +128,7 @@ export class QedNode extends BlocksNode {
     if (this.#store.header.autoclearFeatures !== 0n) await this.#store.set({ autoclearFeatures: 0n });
   }
 
-  protected override commit(): Promise<void> {
+  override commit(): Promise<void> {
     return this.#commits.commit();
   }
 

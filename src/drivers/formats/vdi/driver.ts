@@ -23,12 +23,12 @@ import { VdiSpace } from './space.js';
 export class VdiNode extends BlocksNode {
   override readonly driver = 'vdi';
   override readonly filename: string;
-  protected override readonly blockBytes = BLOCK_BYTES;
-  protected override readonly holesAreAllocated = true;
-  protected override readonly hasZeroBlocks = true;
-  protected override readonly file: ImageFile;
-  protected override readonly tables: BlockTables;
-  protected override readonly space: VdiSpace;
+  override readonly blockBytes = BLOCK_BYTES;
+  override readonly holesAreAllocated = true;
+  override readonly hasZeroBlocks = true;
+  override readonly file: ImageFile;
+  override readonly tables: BlockTables;
+  override readonly space: VdiSpace;
   readonly #header: Header;
   /** The header's bytes, of which all that is not understood is kept. */
   readonly #head: Uint8Array;
@@ -96,11 +96,11 @@ export class VdiNode extends BlocksNode {
     this.#header.allocated = allocated;
   }
 
-  protected override get looksIntoFile(): boolean {
+  override get looksIntoFile(): boolean {
     return this.#header.isStatic;
   }
 
-  protected override commit(): Promise<void> {
+  override commit(): Promise<void> {
     return this.#commits.commit();
   }
 

@@ -26,7 +26,7 @@ import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { settleAll } from '../../../util/settle.js';
 import { ImageFile } from '../../image-file.js';
-import type { Below } from '../blocks/requests.js';
+import type { Below } from '../blocks/places.js';
 import { checkVmdk, repairVmdk } from './check.js';
 import { ContentId } from './cid.js';
 import { CompressedPart } from './compressed-part.js';

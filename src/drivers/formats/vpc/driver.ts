@@ -33,11 +33,11 @@ export class VpcNode extends BlocksNode {
   override readonly driver = 'vpc';
   override readonly filename: string;
   readonly uuid: string;
-  protected override readonly blockBytes: number;
-  protected override readonly holesAreAllocated = true;
-  protected override readonly file: ImageFile;
-  protected override readonly tables: BlockTables;
-  protected override readonly space: VpcSpace;
+  override readonly blockBytes: number;
+  override readonly holesAreAllocated = true;
+  override readonly file: ImageFile;
+  override readonly tables: BlockTables;
+  override readonly space: VpcSpace;
   readonly #header: Header;
   readonly #table: BlockTable;
   readonly #bitmaps: SectorBitmaps;
@@ -135,7 +135,7 @@ export class VpcNode extends BlocksNode {
     return super.doPrepareMove(extents, granule);
   }
 
-  protected override commit(): Promise<void> {
+  override commit(): Promise<void> {
     return this.#commits.commit();
   }
 

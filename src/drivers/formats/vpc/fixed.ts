@@ -26,10 +26,10 @@ export class FixedNode extends BlocksNode {
   override readonly driver = 'vpc';
   override readonly filename: string;
   readonly uuid: string;
-  protected override readonly blockBytes: number;
-  protected override readonly file: ImageFile;
-  protected override readonly tables = IN_PLACE;
-  protected override readonly space: BlockSource;
+  override readonly blockBytes: number;
+  override readonly file: ImageFile;
+  override readonly tables = IN_PLACE;
+  override readonly space: BlockSource;
 
   constructor(graph: Graph, node: NodeOptions, head: Head, { file, filename, size, permissions }: VpcOpening) {
     super(graph, node);
@@ -61,7 +61,7 @@ export class FixedNode extends BlocksNode {
     return 0;
   }
 
-  protected override get looksIntoFile(): boolean {
+  override get looksIntoFile(): boolean {
     return true;
   }
 
@@ -70,7 +70,7 @@ export class FixedNode extends BlocksNode {
     return this.primary!.prepareMove(extents, granule);
   }
 
-  protected override commit(): Promise<void> {
+  override commit(): Promise<void> {
     return this.file.flush();
   }
 
