@@ -172,6 +172,11 @@ describe('parallels: the format extension', () => {
       /another size/,
       (image) => withExtension(image, [{ magic: BITMAP, data: bitmapData(7, 8, [0n]) }]),
     ],
+    [
+      'with a bitmap of larger granules than there are',
+      /granularity of 4294967296 bytes/,
+      (image) => withExtension(image, [{ magic: BITMAP, data: bitmapData(SIZE / 512, 1 << 23, [0n]) }]),
+    ],
   ];
   for (const [how, words, change] of broken) {
     it(`${how} is refused by who reads`, async () => {

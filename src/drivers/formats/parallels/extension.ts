@@ -3,7 +3,8 @@
 //
 //   | magic | MD5 of what follows | feature: magic, flags, size | data | feature | data | ... | end |
 
-import { DirtyBitmap } from '../../../block/bitmap.js';
+import { DirtyBitmap, MAX_GRANULARITY } from '../../../block/bitmap.js';
+import { markBits, markRange } from '../../../block/bitmap-bits.js';
 import { digestOf } from '../../../host/cipher.js';
 import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
@@ -17,6 +18,9 @@ const Feature = { end: 0n, bitmap: 0x20385fae252cb34an } as const;
 const FEATURE_BYTES = 24;
 const NECESSARY = 1n;
 const BITMAP_BYTES = 32;
+/** In place of the sector in which bits lie. */
+const NONE_SET = 0n;
+const ALL_SET = 1n;
 /** What is read of all bitmaps of one image. */
 const MAX_BITMAP_BYTES = 64 << 20;
 /** An extension is one cluster, of which no more is looked at. */
@@ -28,8 +32,8 @@ interface Feature {
   data: Uint8Array;
 }
 
-function failure(file: ImageFile, reason: string): BlockError {
-  return BlockError.at(file.path, 'invalid-image', reason, { operation: 'open' });
+function failure(file: ImageFile, reason: string, code: 'invalid-image' | 'limit' = 'invalid-image'): BlockError {
+  return BlockError.at(file.path, code, reason, { operation: 'open' });
 }
 
 /** The features, without the end. Rejects with `invalid-image`, in QEMU's words, and `io`. */
@@ -73,30 +77,43 @@ export async function readBitmaps(file: ImageFile, header: Header): Promise<Dirt
     if (flags !== 0n) throw failure(file, 'Flags for extension feature are unsupported');
     if (magic !== Feature.bitmap) throw failure(file, `Unknown feature: 0x${magic.toString(16)}`);
     const bitmap = emptyBitmap(file, header, data);
-    const view = viewOf(data);
-    const span = header.clusterBytes * 8 * bitmap.granularity;
-    for (let entry = 0; entry * span < bitmap.size; entry++) {
-      const place = view.getBigUint64(BITMAP_BYTES + 8 * entry, true);
-      if (place === 1n) setRange(bitmap, entry * span, span);
-      else if (place !== 0n) {
-        const offset = Number(place) * SECTOR_BYTES;
-        const bits = Math.ceil(Math.min(span, bitmap.size - entry * span) / bitmap.granularity);
-        const length = Math.ceil(bits / 8);
-        left -= length;
-        if (offset + length > file.length || left < 0) throw failure(file, 'A bitmap lies outside of the image');
-        const bytes = new Uint8Array(length);
-        await file.read(offset, bytes);
-        for (let bit = 0; bit < bits; bit++) {
-          if ((bytes[bit >>> 3] & (1 << (bit & 7))) !== 0) {
-            setRange(bitmap, entry * span + bit * bitmap.granularity, bitmap.granularity);
-          }
-        }
-      }
-    }
+    left = await readBits(file, header, bitmap, data, left);
     if (found.some(({ name }) => name === bitmap.name)) throw failure(file, 'Two bitmaps have the same identifier');
     found.push(bitmap);
   }
   return found;
+}
+
+/** Marks in `bitmap` what the bits say that the table in `data` points to. `limit`: bytes of bits that may be read; resolves to what is left of it. */
+async function readBits(
+  file: ImageFile,
+  { clusterBytes }: Header,
+  bitmap: DirtyBitmap,
+  data: Uint8Array,
+  limit: number,
+): Promise<number> {
+  const { granularity, size } = bitmap;
+  const view = viewOf(data);
+  const span = clusterBytes * 8 * granularity;
+  let left = limit;
+  for (let entry = 0; entry * span < size; entry++) {
+    const from = entry * span;
+    const place = view.getBigUint64(BITMAP_BYTES + 8 * entry, true);
+    if (place === NONE_SET) continue;
+    if (place === ALL_SET) {
+      markRange(bitmap, from, span);
+      continue;
+    }
+    const offset = Number(place) * SECTOR_BYTES;
+    const length = Math.min(clusterBytes, Math.ceil((size - from) / granularity / 8));
+    if (offset + length > file.length) throw failure(file, 'A bitmap lies outside of the image');
+    left -= length;
+    if (left < 0) throw failure(file, 'The bitmaps of the Format Extension are too large', 'limit');
+    const bytes = new Uint8Array(length);
+    await file.read(offset, bytes);
+    markBits(bitmap, from, bytes);
+  }
+  return left;
 }
 
 /** The bitmap that a feature describes, with nothing set. Throws `invalid-image`, `limit`. */
@@ -108,8 +125,9 @@ function emptyBitmap(file: ImageFile, { size, clusterBytes }: Header, data: Uint
   if (view.getBigUint64(0, true) !== BigInt(size / SECTOR_BYTES)) {
     throw failure(file, 'A bitmap of the Format Extension has another size than the disk');
   }
-  if (!isPowerOfTwo(sectors))
-    throw failure(file, 'A bitmap of the Format Extension has no power of two as granularity');
+  if (!isPowerOfTwo(sectors) || granularity > MAX_GRANULARITY) {
+    throw failure(file, `A bitmap of the Format Extension has a granularity of ${granularity} bytes`);
+  }
   const entries = view.getUint32(28, true);
   const needed = Math.ceil(size / (clusterBytes * 8 * granularity));
   if (entries < needed || BITMAP_BYTES + 8 * entries > data.length) {
@@ -120,21 +138,16 @@ function emptyBitmap(file: ImageFile, { size, clusterBytes }: Header, data: Uint
   return new DirtyBitmap({ name, size, granularity, enabled: true, persistent: false });
 }
 
-function setRange(bitmap: DirtyBitmap, offset: number, length: number): void {
-  const end = Math.min(offset + length, bitmap.size);
-  if (offset < end) bitmap.set(offset, end - offset);
-}
-
 /**
- * Before an image is changed whose extension goes: rejects with `unsupported` where a feature demands that who does not know it changes nothing. One that cannot be read
- * demands nothing.
+ * Before an image is changed whose extension goes: rejects with `unsupported` where a feature demands that who does not know it changes nothing. An extension that cannot
+ * be read demands nothing.
  */
 export async function refuseNecessary(file: ImageFile, header: Header): Promise<void> {
   const features = await readFeatures(file, header).catch((error: unknown) => {
     if (error instanceof BlockError && error.code === 'invalid-image') return [];
     throw error;
   });
-  const needed = features.find(({ magic, flags }) => (flags & NECESSARY) !== 0n && magic !== Feature.end);
+  const needed = features.find(({ flags }) => (flags & NECESSARY) !== 0n);
   if (needed === undefined) return;
   const name = `0x${needed.magic.toString(16)}`;
   throw BlockError.at(file.path, 'unsupported', `The image may not be changed without its feature ${name}`, {

@@ -7,6 +7,7 @@
 // The total memory is limited: see bitmap-reader.ts. bitmap-store.ts writes what changes.
 
 import { DirtyBitmap } from '../../../block/bitmap.js';
+import { markBits, markRange } from '../../../block/bitmap-bits.js';
 import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import type { ImageFile } from '../../image-file.js';
@@ -15,7 +16,7 @@ import { type BitmapHome, isConsistent, KeptBitmap } from './bitmap-kept.js';
 import { BitmapReader } from './bitmap-reader.js';
 import { ALL_SET, decodePlaces, offsetsIn } from './bitmap-table.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
-import { type GuestOffset, type HostOffset, plus } from './types.js';
+import type { HostOffset } from './types.js';
 
 /** All stored bitmaps of an image. */
 export interface LoadedBitmaps {
@@ -126,36 +127,8 @@ async function loadBits(reader: BitmapReader, bitmap: DirtyBitmap, places: Float
   const { clusterSize } = reader;
   const span = clusterSize * 8 * bitmap.granularity;
   for (const [entry, place] of places.entries()) {
-    const at = (entry * span) as GuestOffset;
-    if (place === ALL_SET) setRange(bitmap, at, span);
-    else if (place > 0) setBits(bitmap, at, (await reader.read(place as HostOffset, clusterSize)) as Uint8Array);
+    const at = entry * span;
+    if (place === ALL_SET) markRange(bitmap, at, span);
+    else if (place > 0) markBits(bitmap, at, (await reader.read(place as HostOffset, clusterSize)) as Uint8Array);
   }
-}
-
-/** Marks the granules whose bits are set, lowest bit first; the first bit is that of guest `offset`. */
-function setBits(bitmap: DirtyBitmap, offset: GuestOffset, bytes: Uint8Array): void {
-  const { granularity } = bitmap;
-  const bits = bytes.length * 8;
-  let from = -1;
-  for (let bit = 0; bit < bits; ) {
-    const byte = bytes[bit >>> 3];
-    if ((bit & 7) === 0 && (byte === 0 || byte === 0xff) && (byte === 0xff) === from >= 0) {
-      bit += 8;
-      continue;
-    }
-    const isSet = ((byte >>> (bit & 7)) & 1) !== 0;
-    if (isSet && from < 0) from = bit;
-    else if (!isSet && from >= 0) {
-      setRange(bitmap, plus(offset, from * granularity), (bit - from) * granularity);
-      from = -1;
-    }
-    bit++;
-  }
-  if (from >= 0) setRange(bitmap, plus(offset, from * granularity), (bits - from) * granularity);
-}
-
-/** Sets the range in the bitmap; bits beyond the end of the disk are ignored. */
-function setRange(bitmap: DirtyBitmap, offset: GuestOffset, length: number): void {
-  const end = Math.min(offset + length, bitmap.size);
-  if (offset < end) bitmap.set(offset, end - offset);
 }
