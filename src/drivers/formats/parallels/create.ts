@@ -8,14 +8,13 @@ import type { BlockMeasureInfo } from '../../../schema/generated/types.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
-import { encodeHeader, type Header, newHeader, tableEnd } from './header.js';
+import { encodeHeader, type Header, MAX_ENTRIES, newHeader, tableEnd } from './header.js';
 
 type ParallelsCreateOptions = CreateRequest<'parallels'>['options'];
 
 const DEFAULT_CLUSTER_BYTES = 1 << 20;
 /** As QEMU's. */
 const MAX_CLUSTER_BYTES = 0x7fff_fe00;
-const MAX_ENTRIES = 0x1fff_ffff;
 
 export const PARALLELS_CREATE_OPTIONS: CreateOptions = {
   options: [

@@ -17,13 +17,8 @@ async function openParallels(request: OpenRequest<'parallels'>): Promise<Paralle
     (link) => readHead(link, HEADER_BYTES),
     (head) => new ParallelsNode(graph, node, file, head, ROLES.image.permissions(use)),
   );
-  try {
-    await image.load(forRepair);
-    return image;
-  } catch (error) {
-    image.removeChild('file');
-    throw error;
-  }
+  await image.load(forRepair);
+  return image;
 }
 
 export const parallelsDriver: DriverDefinition<'parallels'> = {

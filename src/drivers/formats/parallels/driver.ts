@@ -14,7 +14,6 @@ import { isPowerOfTwo } from '../../../util/numbers.js';
 import { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { BlocksNode } from '../blocks/node.js';
-import type { BlockTables } from '../blocks/places.js';
 import { checkParallels } from './check.js';
 import { readBitmaps, refuseNecessary } from './extension.js';
 import { type Header, IN_USE, parseHeader, Word } from './header.js';
@@ -26,10 +25,9 @@ export class ParallelsNode extends BlocksNode {
   override readonly filename: string;
   override readonly blockBytes: number;
   override readonly file: ImageFile;
-  override readonly tables: BlockTables;
+  override readonly tables: ClusterTable;
   override readonly space: ParallelsSpace;
   readonly #header: Header;
-  readonly #table: ClusterTable;
   readonly #commits: Commits;
   #isBegun = false;
   #beginning: Promise<void> | null = null;
@@ -42,23 +40,9 @@ export class ParallelsNode extends BlocksNode {
     this.blockBytes = this.#header.clusterBytes;
     this.setChild('file', file, 'image', permissions);
     this.file = new ImageFile(() => this.primary!);
-    this.#table = new ClusterTable(this.file, this.#header);
-    this.tables = this.#makeTables();
+    this.tables = new ClusterTable(this.file, this.#header);
     this.space = new ParallelsSpace(this.file, this.#header);
-    this.#commits = new Commits({ file: this.file, levels: [this.#table.words.pages] });
-  }
-
-  #makeTables(): BlockTables {
-    const table = this.#table;
-    return {
-      place: (index) => table.place(index),
-      load: (index) => table.load(index),
-      prepare: (first, last) => table.prepare(first, last),
-      set: (index, place) => table.set(index, place),
-      get changedBytes() {
-        return table.words.pages.changedBytes;
-      },
-    };
+    this.#commits = new Commits({ file: this.file, levels: [this.tables.words.pages] });
   }
 
   /** What else is known of the image when it is opened. Rejects with `corrupt-image` for one that was not closed and is to be written, `invalid-image`, `io`. */
@@ -105,7 +89,7 @@ export class ParallelsNode extends BlocksNode {
 
   /** Writes to the header whether the image is in use; the extension goes, since nobody keeps it. */
   async #setUse(value: number): Promise<void> {
-    const { words } = this.#table;
+    const { words } = this.tables;
     const release = await words.prepare(0, Word.extensionHigh);
     words.set(Word.inUse, value);
     words.set(Word.extension, 0);
@@ -165,8 +149,8 @@ export class ParallelsNode extends BlocksNode {
     const { result: before, outside, end } = await checkParallels(this.file, this.#header, report, kind);
     if (kind === 'all') {
       for (const index of outside) {
-        const release = await this.#table.prepare(index, index);
-        this.#table.set(index, 0);
+        const release = await this.tables.prepare(index, index);
+        this.tables.set(index, 0);
         release();
       }
       await this.commit();
@@ -205,7 +189,7 @@ export class ParallelsNode extends BlocksNode {
     try {
       if (!this.readOnly) await this.#finish();
     } finally {
-      this.#table.words.pages.clear();
+      this.tables.words.pages.clear();
     }
   }
 }

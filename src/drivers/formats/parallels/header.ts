@@ -22,7 +22,7 @@ const VERSION = 2;
 const HEADS = 16;
 const SECTORS_PER_TRACK = 32;
 /** Entries beyond take more than 31 bits of bytes. QEMU has the same limit, and the next one. */
-const MAX_ENTRIES = 0x1fff_ffff;
+export const MAX_ENTRIES = 0x1fff_ffff;
 const MAX_CLUSTER_SECTORS = Math.floor(0x7fff_ffff / 513);
 
 /** Indices of words. */

@@ -1,10 +1,10 @@
 // The table of a Parallels image, as the places of its clusters, with the words of the header before it.
 
-import { roundUp } from '../../../util/numbers.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { LinearTable } from '../blocks/linear-table.js';
 import { badEntry } from '../blocks/pages.js';
-import { HOLE } from '../blocks/places.js';
+import { type BlockTables, HOLE } from '../blocks/places.js';
 import { HEADER_BYTES, HEADER_WORDS, type Header, tableEnd, WORD_BYTES } from './header.js';
 
 const STEP_BYTES = 1 << 20;
@@ -14,7 +14,7 @@ export type VisitEntry = (index: number, place: number) => void;
 
 /** Reads the table; beyond the end of the file there are none. Rejects with `io`. */
 export async function readEntries(file: ImageFile, { entries, entryUnit }: Header, visit: VisitEntry): Promise<void> {
-  const total = Math.min(tableEnd(entries), roundUp(file.length, 512));
+  const total = Math.min(tableEnd(entries), roundUp(file.length, SECTOR_BYTES));
   const buffer = new Uint8Array(Math.min(STEP_BYTES, total));
   const view = new DataView(buffer.buffer);
   for (let done = 0; done < total; done += buffer.length) {
@@ -28,7 +28,7 @@ export async function readEntries(file: ImageFile, { entries, entryUnit }: Heade
   }
 }
 
-export class ClusterTable {
+export class ClusterTable implements BlockTables {
   readonly words: LinearTable;
   readonly #file: ImageFile;
   readonly #header: Header;
@@ -61,5 +61,9 @@ export class ClusterTable {
   /** `place`: in the file; 0: the cluster holds zeroes. */
   set(index: number, place: number): void {
     this.words.set(HEADER_WORDS + index, place / this.#header.entryUnit);
+  }
+
+  get changedBytes(): number {
+    return this.words.pages.changedBytes;
   }
 }

@@ -18,12 +18,7 @@ async function openQed(request: OpenRequest<'qed'>): Promise<QedNode> {
     readQedHead,
     (head) => new QedNode(graph, node, file, head, ROLES.image.permissions(use)),
   );
-  try {
-    if (!node.readOnly && !forRepair) await image.becomeWritable();
-  } catch (error) {
-    image.removeChild('file');
-    throw error;
-  }
+  if (!node.readOnly && !forRepair) await image.becomeWritable();
   await openBacking(request, image);
   return image;
 }

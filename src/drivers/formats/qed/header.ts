@@ -9,10 +9,10 @@
 import { MAX_BACKING_NAME_BYTES } from '../../../block/backing-name.js';
 import type { Child } from '../../../block/child.js';
 import { readHead } from '../../../block/stale.js';
-import { HIGH_WORD } from '../../../util/bytes.js';
+import { HIGH_WORD, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
-import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { isPowerOfTwo, SECTOR_BYTES } from '../../../util/numbers.js';
 
 export const HEADER_BYTES = 64;
 export const ENTRY_BYTES = 8;
@@ -69,10 +69,6 @@ export function maxDiskBytes(shape: Pick<Header, 'clusterBytes' | 'tableClusters
   return BigInt.asUintN(64, entries * entries * BigInt(shape.clusterBytes));
 }
 
-export function isPowerOfTwo(value: number): boolean {
-  return value > 0 && Number.isInteger(Math.log2(value));
-}
-
 export function isClusterSize(bytes: number): boolean {
   return bytes >= MIN_CLUSTER_BYTES && bytes <= MAX_CLUSTER_BYTES && isPowerOfTwo(bytes);
 }
@@ -85,7 +81,7 @@ export function isTableSize(clusters: number): boolean {
 export async function readQedHead(link: Child): Promise<Uint8Array> {
   const head = await readHead(link, HEADER_BYTES);
   if (head.length < HEADER_BYTES) return head;
-  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const view = viewOf(head);
   const offset = view.getUint32(Field.backingNameOffset, true);
   const length = view.getUint32(Field.backingNameBytes, true);
   const hasName = (view.getUint32(Field.features, true) & Feature.backingFile) !== 0;
@@ -160,7 +156,7 @@ function backingFileIn(
 
 /** Changes `bytes`, which are a header or begin with one, to say what `header` says. Compatible features stay as they are. */
 export function putHeader(bytes: Uint8Array, header: Header): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = viewOf(bytes);
   const set = (field: number, value: number): void => view.setUint32(field, value, true);
   set(Field.magic, MAGIC);
   set(Field.clusterBytes, header.clusterBytes);
