@@ -1,7 +1,7 @@
 // Integers in the fields of on-disk and wire formats, as plain numbers: 64-bit fields are two words of 32 bits, and no `bigint` is made.
 //
 //   of bytes     getBe16 getBe32 getBe64   putBe16 putBe32 putBe64     short messages, in memory that has no view
-//   of a view    viewBe64 putViewBe64                                  tables: they keep one DataView, which reads 8 to 32 bits itself
+//   of a view    viewBe64 viewLe64   putViewBe64 putViewLe64           tables: they keep one DataView, which reads 8 to 32 bits itself
 //
 // A 64-bit field may hold more than a number does: what is read is exact up to 2^53 - 1, so that code that relies on it checks
 // `Number.isSafeInteger` first. What is written must be a safe integer of 0 or more.
@@ -50,4 +50,13 @@ export function viewBe64(view: DataView, at: number): number {
 export function putViewBe64(view: DataView, at: number, value: number): void {
   view.setUint32(at, Math.floor(value / HIGH_WORD));
   view.setUint32(at + 4, value % HIGH_WORD);
+}
+
+export function viewLe64(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * HIGH_WORD + view.getUint32(at, true);
+}
+
+export function putViewLe64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % HIGH_WORD, true);
+  view.setUint32(at + 4, Math.floor(value / HIGH_WORD), true);
 }

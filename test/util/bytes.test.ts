@@ -1,4 +1,4 @@
-// Big-endian integers: what is written is what is read, and what a view reads.
+// Integers of fields: what is written is what is read, and what a view reads.
 
 import { expect } from 'chai';
 import {
@@ -10,7 +10,9 @@ import {
   putBe32,
   putBe64,
   putViewBe64,
+  putViewLe64,
   viewBe64,
+  viewLe64,
   viewOf,
 } from '../../src/util/bytes.js';
 
@@ -45,6 +47,9 @@ describe('big-endian fields', () => {
       putViewBe64(viewOf(other), 2, value);
       expect(other).to.deep.equal(bytes);
       expect(viewBe64(viewOf(bytes), 2)).to.equal(value);
+      putViewLe64(viewOf(other), 1, value);
+      expect(viewOf(other).getBigUint64(1, true)).to.equal(BigInt(value));
+      expect(viewLe64(viewOf(other), 1)).to.equal(value);
     }
   });
 

@@ -19,6 +19,7 @@ import { type Permissions, ROLES } from '../../block/roles.js';
 import type { Extent, Located, WriteFlags, ZeroFlags } from '../../block/types.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
 import type { BlockdevOptionsBlklogwrites } from '../../schema/generated/types.js';
+import { viewOf } from '../../util/bytes.js';
 import { BlockError } from '../../util/errors.js';
 import { isPowerOfTwo } from '../../util/numbers.js';
 import { Serial } from '../../util/serial.js';
@@ -133,7 +134,7 @@ class BlklogwritesNode extends FilterNode {
     const { memory } = this.host;
     const sector = memory.allocate(this.#log.sectorBytes).fill(0);
     try {
-      const view = new DataView(sector.buffer, sector.byteOffset, sector.length);
+      const view = viewOf(sector);
       words.forEach((word, index) => {
         view.setBigUint64(index * 8, word, true);
       });

@@ -5,6 +5,7 @@ import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
 import type { Permissions } from '../../../block/roles.js';
 import type { ZeroScan } from '../../../host/host.js';
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundDown, SECTOR_BYTES } from '../../../util/numbers.js';
 import { ImageFile } from '../../image-file.js';
@@ -30,7 +31,7 @@ export class BochsNode extends ReadOnlyFormatNode {
     super(graph, node);
     this.filename = file.filename;
     this.#header = parseHeader(head, file.filename);
-    this.#catalog = new DataView(catalog.buffer, catalog.byteOffset, catalog.length);
+    this.#catalog = viewOf(catalog);
     if (catalog.length < 4 * this.#header.entries) {
       throw BlockError.at(this.filename, 'invalid-image', 'The catalog does not lie within the file', {
         operation: 'open',

@@ -5,6 +5,7 @@
 // All numbers are big-endian. A block lies between its offset and the next one, as a stream of zlib (RFC 1950), and has the bytes of a block when it is decompressed.
 // Source: the format as create_compressed_fs writes it.
 
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 
@@ -48,7 +49,7 @@ export class Offsets {
       throw BlockError.at(path, 'invalid-image', reason, { operation: 'open' });
     };
     if (bytes.length < (blocks + 1) * 8) fail('The offsets of the blocks do not lie within the file');
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#view = viewOf(bytes);
     for (let i = 1; i <= blocks; i++) {
       const length = this.at(i) - this.at(i - 1);
       if (length < 0) fail(`offsets not monotonically increasing at index ${i}, image file is corrupt`);

@@ -8,6 +8,7 @@
 //
 // Source: "Parallels Expandable Image File Format", docs/interop/parallels.txt of QEMU.
 
+import { HIGH_WORD } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
@@ -80,12 +81,12 @@ export function parseHeader(head: Uint8Array, path: string): Header {
   if (clusterSectors > MAX_CLUSTER_SECTORS) fail('Invalid image: Too big cluster');
   const entries = word(Word.entries);
   if (entries > MAX_ENTRIES) fail('Catalog too large');
-  const size = (word(Word.sectors) + (isOld ? 0 : word(Word.sectorsHigh) * 2 ** 32)) * SECTOR_BYTES;
+  const size = (word(Word.sectors) + (isOld ? 0 : word(Word.sectorsHigh) * HIGH_WORD)) * SECTOR_BYTES;
   const clusterBytes = clusterSectors * SECTOR_BYTES;
   if (!Number.isSafeInteger(size)) fail(`The disk of ${size} bytes is too large`);
   if (size > entries * clusterBytes)
     fail(`The block table has ${entries} entries, too few for a disk of ${size} bytes`);
-  const extension = (word(Word.extension) + word(Word.extensionHigh) * 2 ** 32) * SECTOR_BYTES;
+  const extension = (word(Word.extension) + word(Word.extensionHigh) * HIGH_WORD) * SECTOR_BYTES;
   if (!Number.isSafeInteger(extension)) fail('The format extension lies behind the end of the file');
   return {
     size,
@@ -116,7 +117,7 @@ export function newHeader(size: number, clusterBytes: number): Header {
 export function encodeHeader({ size, clusterBytes, entries, dataOffset }: Header): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES);
   const view = new DataView(bytes.buffer);
-  const set = (index: number, value: number): void => view.setUint32(index * WORD_BYTES, value % 2 ** 32, true);
+  const set = (index: number, value: number): void => view.setUint32(index * WORD_BYTES, value % HIGH_WORD, true);
   bytes.set(Buffer.from(MAGIC, 'latin1'));
   const sectors = size / SECTOR_BYTES;
   set(Word.version, VERSION);
@@ -125,7 +126,7 @@ export function encodeHeader({ size, clusterBytes, entries, dataOffset }: Header
   set(Word.clusterSectors, clusterBytes / SECTOR_BYTES);
   set(Word.entries, entries);
   set(Word.sectors, sectors);
-  set(Word.sectorsHigh, Math.floor(sectors / 2 ** 32));
+  set(Word.sectorsHigh, Math.floor(sectors / HIGH_WORD));
   set(Word.dataOffset, dataOffset / SECTOR_BYTES);
   return bytes;
 }

@@ -1,5 +1,6 @@
 // The space of a Parallels image: new clusters go behind all that the table points to.
 
+import { HIGH_WORD } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
@@ -38,7 +39,7 @@ export class ParallelsSpace implements BlockSource {
   async take(): Promise<NewBlock> {
     const blocks = this.#blocks!;
     const block = await blocks.take();
-    if (block.offset / this.#header.entryUnit < 2 ** 32) return block;
+    if (block.offset / this.#header.entryUnit < HIGH_WORD) return block;
     blocks.giveBack(block);
     throw BlockError.at(this.#file.path, 'no-space', 'no space left: an entry of the table has 32 bits', {
       operation: 'allocate',

@@ -7,6 +7,7 @@
 //
 //   memory     clusters of the file + 24 bytes for each L1 entry in use + 32 bytes for each entry that points into the window
 
+import { viewOf } from '../../../util/bytes.js';
 import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './l2-codec.js';
@@ -286,7 +287,7 @@ async function readStates(image: Qcow2Image, states: Uint8Array): Promise<void> 
   const { file, geometry, memory, refcounts } = image;
   const { clusterSize, blockEntries, refcountOrder } = geometry;
   const bytes = memory.allocate(clusterSize);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = viewOf(bytes);
   try {
     for (let index = 0; index < refcounts.table.entries && index * blockEntries < states.length; index++) {
       const target = refcounts.table.target(index);

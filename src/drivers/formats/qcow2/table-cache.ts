@@ -8,6 +8,7 @@
 // last sweep is passed over once. Where dirty tables fill the cache (`mustCommit`), callers run a commit first.
 
 import type { Memory } from '../../../host/host.js';
+import { viewOf } from '../../../util/bytes.js';
 import { type HostOffset, SECTOR } from './types.js';
 
 /** One cached metadata cluster. */
@@ -101,7 +102,7 @@ export class TableCache {
 
   #insert(index: number, offset: HostOffset, bytes: Uint8Array): Table {
     this.#makeRoom();
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const view = viewOf(bytes);
     const table: Table = {
       index,
       offset,

@@ -4,11 +4,12 @@
 
 import type { CheckResult, RepairKind } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
+import { viewLe64 } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { Bits } from '../blocks/bits.js';
-import { ENTRY_BYTES, entryAt, type Header, isInside, tableEntries, UNALLOCATED, ZERO_ENTRY } from './header.js';
+import { ENTRY_BYTES, type Header, isInside, tableEntries, UNALLOCATED, ZERO_ENTRY } from './header.js';
 
 const STEP_BYTES = 1 << 20;
 /** One bit each is kept in memory: 256 MiB. */
@@ -37,7 +38,7 @@ export async function readTable(
   for (let first = 0; first < entries; first += perStep) {
     await file.read(offset + first * ENTRY_BYTES, bytes);
     for (let i = 0; i < perStep; i++) {
-      const value = entryAt(view, i * ENTRY_BYTES);
+      const value = viewLe64(view, i * ENTRY_BYTES);
       if (value === UNALLOCATED) continue;
       const wait = visit(first + i, value);
       if (wait !== undefined) await wait;

@@ -10,6 +10,7 @@ import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
 import type { TruncateOptions } from '../../../block/types.js';
+import { putViewLe64, viewLe64 } from '../../../util/bytes.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import { ImageFile } from '../../image-file.js';
@@ -21,12 +22,10 @@ import { type Pointers, TwoLevelTable } from '../blocks/two-level-table.js';
 import { checkQed } from './check.js';
 import {
   ENTRY_BYTES,
-  entryAt,
   Feature,
   isInside,
   maxDiskBytes,
   parseHead,
-  putEntry,
   tableEntries,
   UNALLOCATED,
   ZERO_ENTRY,
@@ -79,21 +78,21 @@ export class QedNode extends BlocksNode {
     return {
       bytes: ENTRY_BYTES,
       table: (view, at, index) => {
-        const entry = entryAt(view, at);
+        const entry = viewLe64(view, at);
         if (entry === UNALLOCATED) return HOLE;
         if (isInside(header, entry, header.tableClusters, this.file.length)) return entry;
         throw badEntry(this.filename, `L1 entry ${index} points to no place of an L2 table`, entry);
       },
-      putTable: (view, at, offset) => putEntry(view, at, offset === HOLE ? UNALLOCATED : offset),
+      putTable: (view, at, offset) => putViewLe64(view, at, offset === HOLE ? UNALLOCATED : offset),
       place: (view, at, index) => {
-        const entry = entryAt(view, at);
+        const entry = viewLe64(view, at);
         if (entry === UNALLOCATED) return HOLE;
         if (entry === ZERO_ENTRY) return ZERO;
         if (isInside(header, entry, 1, this.file.length)) return entry;
         throw badEntry(this.filename, `L2 entry of cluster ${index} points to no place of a cluster`, entry);
       },
       putPlace: (view, at, place) =>
-        putEntry(view, at, place === HOLE ? UNALLOCATED : place === ZERO ? ZERO_ENTRY : place),
+        putViewLe64(view, at, place === HOLE ? UNALLOCATED : place === ZERO ? ZERO_ENTRY : place),
     };
   }
 

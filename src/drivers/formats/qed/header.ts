@@ -4,12 +4,13 @@
 //   <---- header size, in clusters ---------->            ^ of `cluster size` bytes
 //
 // All numbers are little-endian. An entry is 64 bits: of L1, the offset of an L2 table, or 0; of L2, the offset of a cluster, 0: there is none, or 1: zeroes.
+// One of more than 53 bits is not read exactly, and is larger than any file.
 // Source: QEMU's docs/interop/qed_spec ("QED Image File Format Specification").
 
 import { MAX_BACKING_NAME_BYTES } from '../../../block/backing-name.js';
 import type { Child } from '../../../block/child.js';
 import { readHead } from '../../../block/stale.js';
-import { HIGH_WORD, viewOf } from '../../../util/bytes.js';
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import { isPowerOfTwo, SECTOR_BYTES } from '../../../util/numbers.js';
@@ -168,16 +169,6 @@ export function putHeader(bytes: Uint8Array, header: Header): void {
   view.setBigUint64(Field.diskBytes, BigInt(header.size), true);
   set(Field.backingNameOffset, header.backingNameOffset);
   set(Field.backingNameBytes, header.backingNameBytes);
-}
-
-/** The entry at `at`: exact up to 2^53, and larger than any file beyond. */
-export function entryAt(view: DataView, at: number): number {
-  return view.getUint32(at + 4, true) * HIGH_WORD + view.getUint32(at, true);
-}
-
-export function putEntry(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value % HIGH_WORD, true);
-  view.setUint32(at + 4, Math.floor(value / HIGH_WORD), true);
 }
 
 /** `clusters` can lie at `offset` of a file of `fileBytes`, of which a part of a cluster at its end does not count. */

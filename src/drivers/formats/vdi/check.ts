@@ -2,6 +2,7 @@
 
 import type { CheckResult, RepairKind } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
+import { viewOf } from '../../../util/bytes.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { Bits } from '../blocks/bits.js';
@@ -19,7 +20,7 @@ export async function readEntries(file: ImageFile, { mapOffset, blocks }: Header
   for (let done = 0; done < total; done += buffer.length) {
     const bytes = buffer.subarray(0, Math.min(buffer.length, roundUp(total - done, SECTOR_BYTES)));
     await file.read(mapOffset + done, bytes);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const view = viewOf(bytes);
     const count = Math.min(bytes.length, total - done) / 4;
     for (let i = 0; i < count; i++) {
       const entry = view.getUint32(4 * i, true);

@@ -8,7 +8,7 @@ import type { CheckFinding } from '../../../block/finding.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { ZERO_ENTRY } from './grain-tables.js';
-import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
+import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader, tableBytes } from './header.js';
 import { UsedSectors } from './used-sectors.js';
 
 const STEP_ENTRIES = 16 << 10;
@@ -41,7 +41,7 @@ async function* tablesOf(part: Checked): AsyncGenerator<TablePair> {
   for (const offset of [directory, redundantDirectory]) {
     if (offset !== null) used.take(offset, offset + directoryEntries * ENTRY_BYTES);
   }
-  const bytes = tableBytesOf(header);
+  const bytes = tableBytes(header);
   const isSound = (offset: number): boolean =>
     offset !== 0 && offset + bytes <= file.length && used.take(offset, offset + bytes);
   for (let first = 0; first < directoryEntries; first += STEP_ENTRIES) {
@@ -68,12 +68,8 @@ async function* tablesOf(part: Checked): AsyncGenerator<TablePair> {
   }
 }
 
-function tableBytesOf({ tableEntries }: SparseHeader): number {
-  return Math.ceil((tableEntries * ENTRY_BYTES) / SECTOR_BYTES) * SECTOR_BYTES;
-}
-
 async function readTable({ file, header }: Checked, offset: number): Promise<DataView> {
-  const bytes = new Uint8Array(tableBytesOf(header));
+  const bytes = new Uint8Array(tableBytes(header));
   await file.read(offset, bytes);
   return new DataView(bytes.buffer);
 }

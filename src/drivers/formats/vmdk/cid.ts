@@ -4,7 +4,7 @@
 // The new one has as many digits as the old one: the text keeps its places, and one sector is written. It is on the disk before what is written to the disk is.
 
 import { BlockError } from '../../../util/errors.js';
-import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { roundDown, roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { type Descriptor, NO_PARENT, type NumberPlace } from './descriptor.js';
 
@@ -69,8 +69,8 @@ export class ContentId {
   /** Writes the digits of a number in place of those that are there, and makes that durable. */
   async #patch({ at, digits }: NumberPlace, text: string): Promise<void> {
     const from = this.#start + at;
-    const first = Math.floor(from / SECTOR_BYTES) * SECTOR_BYTES;
-    const end = Math.min(Math.ceil((from + digits) / SECTOR_BYTES) * SECTOR_BYTES, this.#file.length);
+    const first = roundDown(from, SECTOR_BYTES);
+    const end = Math.min(roundUp(from + digits, SECTOR_BYTES), this.#file.length);
     const bytes = new Uint8Array(end - first);
     await this.#file.read(first, bytes);
     bytes.set(new TextEncoder().encode(text.padStart(digits, '0')), from - first);

@@ -4,6 +4,7 @@
 import type { BlockStatus, Located, ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
@@ -150,7 +151,7 @@ export class CompressedPart implements Part {
     const fail = (reason: string): never => {
       throw BlockError.at(this.file.path, 'corrupt-image', reason, { offset: place, operation: 'read' });
     };
-    const length = stored.length < MARKER_BYTES ? 0 : new DataView(stored.buffer, stored.byteOffset).getUint32(8, true);
+    const length = stored.length < MARKER_BYTES ? 0 : viewOf(stored).getUint32(8, true);
     if (length <= ZLIB_BYTES || MARKER_BYTES + length > stored.length) {
       fail(`The compressed grain ${index} has a length of ${length} bytes`);
     }

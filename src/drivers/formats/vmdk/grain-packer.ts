@@ -4,6 +4,7 @@
 
 import type { Host } from '../../../host/host.js';
 import { adler32 } from '../../../util/adler32.js';
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { later } from '../../../util/settle.js';
@@ -57,7 +58,7 @@ export class GrainPacker {
       }
       this.#end += end;
       packed.fill(0, data, end);
-      const view = new DataView(packed.buffer, packed.byteOffset, packed.length);
+      const view = viewOf(packed);
       view.setBigUint64(0, BigInt(offset / SECTOR_BYTES), true);
       view.setUint32(8, data + CHECKSUM_BYTES - MARKER_BYTES, true);
       packed.set(ZLIB_HEAD, MARKER_BYTES);

@@ -12,7 +12,7 @@ import { LinearTable } from '../blocks/linear-table.js';
 import { badEntry, type Page, Pages } from '../blocks/pages.js';
 import { type BlockTables, HOLE, ZERO } from '../blocks/places.js';
 import type { GrainSpace } from './grain-space.js';
-import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
+import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader, tableBytes } from './header.js';
 
 /** The entry of a grain of zeroes, where a flag of the header says so. */
 export const ZERO_ENTRY = 1;
@@ -20,6 +20,7 @@ export const ZERO_ENTRY = 1;
 export class GrainTables implements BlockTables {
   readonly #file: ImageFile;
   readonly #header: SparseHeader;
+  readonly #tableBytes: number;
   readonly #space: GrainSpace;
   readonly #directory: LinearTable;
   readonly #copies: LinearTable | null;
@@ -35,6 +36,7 @@ export class GrainTables implements BlockTables {
   constructor(file: ImageFile, header: SparseHeader, space: GrainSpace, descriptorEnd: number) {
     this.#file = file;
     this.#header = header;
+    this.#tableBytes = tableBytes(header);
     this.#space = space;
     const { directory, redundantDirectory, directoryEntries: entries } = header;
     this.#directory = new LinearTable(file, { offset: directory, entries, littleEndian: true });
@@ -99,10 +101,6 @@ export class GrainTables implements BlockTables {
     await this.#directory.load(number);
     const table = this.#directory.get(number);
     if (table !== undefined && table !== 0) await this.#tables.load(this.#checked(table, number), this.#tableBytes);
-  }
-
-  get #tableBytes(): number {
-    return Math.ceil((this.#header.tableEntries * ENTRY_BYTES) / SECTOR_BYTES) * SECTOR_BYTES;
   }
 
   /** Where the table lies; all of it is in the file. Throws `corrupt-image`. */

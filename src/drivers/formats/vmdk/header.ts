@@ -7,6 +7,7 @@
 //
 // Source: VMware, "Virtual Disk Format 5.0". A stream-optimised extent says where its directory is in a footer: a copy of the header at its end.
 
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
 import { isPowerOfTwo, roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
@@ -70,10 +71,15 @@ export interface SparseHeader {
   hasFooter: boolean;
 }
 
+/** Bytes of a table of grains: whole sectors. */
+export function tableBytes({ tableEntries }: Pick<SparseHeader, 'tableEntries'>): number {
+  return roundUp(tableEntries * ENTRY_BYTES, SECTOR_BYTES);
+}
+
 /** Where the footer is, in a file of `length` bytes whose header is `head`; null: there is none. */
 export function footerOffset(head: Uint8Array, length: number): number | null {
   if (!hasMagic(head, 'KDMV') || head.length < HEADER_BYTES) return null;
-  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const view = viewOf(head);
   if (view.getBigUint64(Field.directory, true) !== AT_END) return null;
   return Math.max(0, length - FOOTER_BYTES);
 }
@@ -84,7 +90,7 @@ export function headerOfFooter(footer: Uint8Array, path: string): Uint8Array {
     throw BlockError.at(path, 'invalid-image', 'Invalid footer', { operation: 'open' });
   };
   if (footer.length < FOOTER_BYTES) fail();
-  const view = new DataView(footer.buffer, footer.byteOffset, footer.length);
+  const view = viewOf(footer);
   const FOOTER_MARKER = 3;
   const isMarker = (at: number, type: number): boolean =>
     view.getUint32(at + 8, true) === 0 && view.getUint32(at + 12, true) === type;
