@@ -15,6 +15,8 @@ export interface OptionSpec {
   long?: string;
   /** Placeholder of its argument in the help; without it the option takes none. */
   argument?: string;
+  /** The argument is the format of a new image: one that images are made in. */
+  namesNewFormat?: true;
   /** What the argument may be, where that is a short list: for completion, and for what may have been meant by another word. */
   values?: readonly string[];
   /**

@@ -41,6 +41,7 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     key: 'target-format',
     long: 'format',
     argument: 'FMT',
+    namesNewFormat: true,
     help: ({ made, suffixes, overlay }) =>
       `Format of the target: ${made('')}. Default: by the suffix of TARGET (${suffixes}), otherwise ${overlay} (not raw, as for convert); an existing image is probed.`,
   },

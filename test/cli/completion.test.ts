@@ -33,6 +33,8 @@ const BASH: readonly (readonly [typed: string, offered: string | RegExp])[] = [
   ['help sna', 'snapshot'],
   ['info -f r', 'raw'],
   ['convert -O ', MADE],
+  ['create -f ', MADE],
+  ['backup --format = ', MADE],
   ['info --output = js', 'json'],
   ['info --output =', 'human json'],
   ['info --output js', 'json'],

@@ -104,7 +104,7 @@ function verbLines(program: string, condition: string, verb: CompletedVerb): str
   const start = `complete -c ${program} ${condition}`;
   const lines = options.map((option) => `${start}${optionWords(program, option)}`);
   if (later !== undefined) {
-    const isLater = ['__PROGRAM_later'.replace('PROGRAM', program), name, ...namesWithArgument(verb)].join(' ');
+    const isLater = [`__${program}_later`, name, ...namesWithArgument(verb)].join(' ');
     const words = later.length === 0 ? '' : ` -a ${quoted(later.join(' '))}`;
     lines.push(`complete -c ${program} -n ${quoted(isLater)} -f${words}`);
     if (typeof operands === 'object') {

@@ -97,17 +97,12 @@ export async function completedProgram(
   return { name, verbs: await Promise.all(its.map(completedVerb)), general: OF_ALL };
 }
 
-/** Options that name the format of a new image. */
-const MADE_IN: ReadonlySet<string> = new Set(['output-format', 'target-format']);
-
 /** The list that the argument of `option` is; undefined: it is none. */
 function listOf(verb: Verb, { key }: OptionSpec): OptionList | undefined {
   if (key !== 'options') return undefined;
-  // The first of these that the verb has; without one, the format of a new image cannot be named.
-  const [format] = ['output-format', 'target-format', 'format'].flatMap(
-    (name) => verb.options.find((one) => one.key === name) ?? [],
-  );
-  return { kind: verb.name === 'amend' ? 'amend' : 'create', format: format === undefined ? [] : namesOf(format) };
+  const isAmend = verb.name === 'amend';
+  const format = verb.options.find((one) => (isAmend ? one.key === 'format' : one.namesNewFormat));
+  return { kind: isAmend ? 'amend' : 'create', format: format === undefined ? [] : namesOf(format) };
 }
 
 /** The options that take an argument as the next word. */
@@ -130,7 +125,7 @@ function completed(option: OptionSpec, formats: FormatNames, list: OptionList | 
   };
 }
 
-function valuesOf({ key, argument }: OptionSpec, formats: FormatNames): CompletedOption['values'] {
-  if (argument?.endsWith('FMT')) return MADE_IN.has(key) ? formats.eachMade : formats.each;
+function valuesOf({ argument, namesNewFormat }: OptionSpec, formats: FormatNames): CompletedOption['values'] {
+  if (argument?.endsWith('FMT')) return namesNewFormat ? formats.eachMade : formats.each;
   return argument !== undefined && NAMES_OF_FILES.has(argument) ? 'files' : 'anything';
 }

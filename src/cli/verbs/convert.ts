@@ -97,6 +97,7 @@ export const verb: Verb = {
       key: 'output-format',
       short: 'O',
       argument: 'OUTPUT_FMT',
+      namesNewFormat: true,
       help: ({ made }) => `Format of the target: ${made(QEMU_IMG_FORMAT)}, whatever the file is called.`,
     },
     { key: 'compress', short: 'c', help: ({ compressed }) => `Compress the target (${compressed}).` },

@@ -40,6 +40,7 @@ export const verb: Verb = {
       key: 'format',
       short: 'f',
       argument: 'FMT',
+      namesNewFormat: true,
       help: ({ made }) => `${made(QEMU_IMG_FORMAT)}, whatever the file is called.`,
     },
     { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'Create an overlay of this image.' },

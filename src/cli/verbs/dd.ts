@@ -33,6 +33,7 @@ export const verb: Verb = {
       key: 'output-format',
       short: 'O',
       argument: 'OUTPUT_FMT',
+      namesNewFormat: true,
       help: ({ made }) => `Format of OUTPUT: ${made(QEMU_IMG_FORMAT)}.`,
     },
     { ...IMAGE_OPTS, help: 'INPUT is a string of options: driver=qcow2,file.filename=a.qcow2. Excludes -f.' },

@@ -59,6 +59,7 @@ export const verb: Verb = {
       key: 'output-format',
       short: 'O',
       argument: 'OUTPUT_FMT',
+      namesNewFormat: true,
       help: ({ made }) => `Format of the new image: ${made(QEMU_IMG_FORMAT)}.`,
     },
     {

@@ -69,6 +69,7 @@ export const verb: Verb = {
       key: 'output-format',
       short: 'O',
       argument: 'OUTPUT_FMT',
+      namesNewFormat: true,
       help: ({ made }) => `Format of the new image: ${made(QEMU_IMG_FORMAT)}, whatever the file is called.`,
     },
     { key: 'compress', short: 'c', help: ({ compressed }) => `Compress the new image (${compressed}).` },
