@@ -6,7 +6,7 @@
 
 import { type BigIntStats, statSync } from 'node:fs';
 import { parseProtocolName } from '../block/filename.js';
-import { BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
+import { type BlockErrorCode, errorsOf, toBlockError } from '../util/errors.js';
 import { encodeName } from '../util/name-bytes.js';
 import { shown } from './output.js';
 
@@ -79,11 +79,7 @@ function pathOf(name: string): string | null {
 
 /** Another process has the lock of the file. */
 function isOthers(failure: unknown): boolean {
-  let link = failure;
-  for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
-    if (link.code === 'locked' && link.operation === 'lock') return true;
-    link = link.cause;
-  }
+  for (const { code, operation } of errorsOf(failure)) if (code === 'locked' && operation === 'lock') return true;
   return false;
 }
 

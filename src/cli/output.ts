@@ -4,7 +4,7 @@
 import { fstatSync, writeSync } from 'node:fs';
 import { lockHolders } from '../host/real/lock-holders.js';
 import { onUnexpected, reportUnexpected } from '../util/diagnostics.js';
-import { BlockError } from '../util/errors.js';
+import { BlockError, errorsOf } from '../util/errors.js';
 import { printable, printableLines } from '../util/foreign-text.js';
 import { encodeName, hasRawBytes } from '../util/name-bytes.js';
 import { messageInWords, wordsOfErrno } from '../util/system-words.js';
@@ -264,11 +264,10 @@ export function messageOf(error: BlockError): string {
  * has locked an image, a line is added that says which; and what the error says for a person, unless the program was called by another's name.
  */
 export function withPrintableNames(text: string, error: BlockError): string {
-  let link: unknown = error;
   const further: string[] = [];
   // The file of the innermost error that has the name of a node: there it comes from, and the others have its words.
   let file: string | undefined;
-  for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
+  for (const link of errorsOf(error)) {
     if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));
     if (link.code === 'locked' && link.operation === 'lock') further.push(holdersLine(link));
     if (programName === PROGRAM) {
@@ -278,7 +277,6 @@ export function withPrintableNames(text: string, error: BlockError): string {
       const line = streamLine(link);
       if (line !== undefined) further.push(`\n${line}`);
     }
-    link = link.cause;
   }
   if (file !== undefined) text = withoutNodeName(text, file);
   // The reason of a cause has the line already where it was made printable before.

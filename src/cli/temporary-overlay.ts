@@ -4,8 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
-import { nodeError, systemWords } from '../host/errno.js';
+import { nodeError } from '../host/errno.js';
 import { BlockError } from '../util/errors.js';
+import { reasonInWords } from '../util/system-words.js';
 import { addTemporaryOverlay } from '../workspace/served-image.js';
 import type { Session } from './session.js';
 
@@ -22,13 +23,12 @@ export async function addOverlay(
     // The file's space is freed when this process closes it.
     return await addTemporaryOverlay(graph, image, folder, how);
   } catch (cause) {
-    const { code, errno, message } = nodeError(cause, { operation: 'create', path: parent });
-    const words = errno === undefined ? message : systemWords(errno);
-    throw new BlockError(code, `Could not create a temporary overlay in '${parent}': ${words}`, {
-      path: parent,
-      errno,
-      cause,
-    });
+    const failure = nodeError(cause, { operation: 'create', path: parent });
+    throw new BlockError(
+      failure.code,
+      `Could not create a temporary overlay in '${parent}': ${reasonInWords(failure)}`,
+      { path: parent, errno: failure.errno, cause },
+    );
   } finally {
     if (folder !== null) await rm(folder, { recursive: true, force: true });
   }

@@ -132,6 +132,17 @@ export class BlockError extends Error {
   }
 }
 
+const MAX_CAUSES = 10;
+
+/** `error` and what it comes from, the innermost last, as far as these are errors of this class. */
+export function* errorsOf(error: unknown): Generator<BlockError> {
+  let link = error;
+  for (let depth = 0; depth < MAX_CAUSES && link instanceof BlockError; depth++) {
+    yield link;
+    link = link.cause;
+  }
+}
+
 /** The error with the guest's offset, where it has none yet. It is a new object, since several requests may have failed with the same error. */
 export function atGuestOffset(error: BlockError, guestOffset: number | undefined): BlockError {
   if (guestOffset === undefined || error.guestOffset !== undefined || error.code === 'cancelled') return error;
