@@ -29,24 +29,28 @@ export function changedMeanwhile(filename: string): BlockError {
   return BlockError.at(filename, 'locked', REASON, { operation: 'open' });
 }
 
+/** Runs `action` with a link to read a file by, before the node that is opened has one. */
+export type Look = <T>(action: (link: Child) => Promise<T>) => Promise<T>;
+
 /**
- * Opens the image of a format by what its file begins with. `read` reads all that decides how the image is opened, `make` makes the node from it, which has a link
- * to `file` as its primary child: through that it is read again, under the lock. Rejects as `read` and `make`, and with
- * `changedMeanwhile`; whoever opens the node detaches its children then (`NodeOptions.made`).
+ * Opens the image of a format by what `file` begins with. `read` reads all that decides how the image is opened, `make` makes the node from it, of which `file` becomes a child: through
+ * that link it is read again, under the lock. Rejects as `read` and `make`, and with `changedMeanwhile`; whoever opens the node detaches its children then
+ * (`NodeOptions.made`), and `make`'s caller closes what it has opened beside them.
  */
 export async function openByHead<N extends FormatNode>(
   { node, onlyHeader }: Pick<OpenRequest, 'node' | 'onlyHeader'>,
   file: BlockNode,
   read: (link: Child) => Promise<Uint8Array>,
-  make: (head: Uint8Array) => N | Promise<N>,
+  make: (head: Uint8Array, look: Look) => N | Promise<N>,
 ): Promise<N> {
-  const look: OutsideUse = {
+  const use: OutsideUse = {
     user: { userName: `node '${node.nodeName}'` },
     role: 'root',
     perm: Perm.CONSISTENT_READ,
     shared: PERM_ALL,
   };
-  const head = await withLink(file, look, read);
+  const look: Look = (action) => withLink(file, use, action);
+  const head = await look(read);
   // Whoever looks at this image alone takes it as it is.
   const isLook = onlyHeader || node.forceShare;
   const refuseChanged = async (link: Child): Promise<void> => {
@@ -54,12 +58,12 @@ export async function openByHead<N extends FormatNode>(
   };
   let opened: N;
   try {
-    opened = await make(head);
+    opened = await make(head, look);
   } catch (error) {
-    await withLink(file, look, refuseChanged);
+    await look(refuseChanged);
     throw error;
   }
-  await refuseChanged(opened.primary!);
+  for (const link of opened.children.values()) if (link.node === file) await refuseChanged(link);
   return opened;
 }
 

@@ -1,13 +1,12 @@
 // The driver definition of luks: how an image is recognised, opened and created.
 
 import { chainOf } from '../../../block/chain.js';
-import { type Child, type OutsideUse, withLink } from '../../../block/child.js';
+import type { Child } from '../../../block/child.js';
 import { fileIds } from '../../../block/identity.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { changedMeanwhile } from '../../../block/stale.js';
-import { PERM_ALL, Perm } from '../../../block/types.js';
+import { openByHead } from '../../../block/stale.js';
 import type { SectorCipher } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
@@ -26,41 +25,23 @@ async function openLuks({ graph, node, options, openChild, use, onlyHeader }: Op
   const path = place.filename;
   const secret = options['key-secret'];
   if (!onlyHeader) checkPassword(graph, secret, 'key-secret', path);
-  const look: OutsideUse = {
-    user: { userName: `node '${node.nodeName}'` },
-    role: 'root',
-    perm: Perm.CONSISTENT_READ,
-    shared: PERM_ALL,
-  };
-  const readHead = (link: Child): Promise<Uint8Array> => readVolumeHead(reader(link), place.length);
-  const head = await withLink(place, look, readHead);
-  /** Rejects where another program has changed the header since: before there is a lock, or had its own while this one was awaited. */
-  const refuseChanged = async (link: Child): Promise<void> => {
-    if (onlyHeader || node.forceShare) return;
-    if (Buffer.compare(await readHead(link), head) !== 0) throw changedMeanwhile(path);
-  };
+  const readHead = (link: Child) => readVolumeHead(reader(link), place.length);
   let cipher: SectorCipher | null = null;
-  let volume: Volume;
   try {
-    volume = volumeOf(head, place.length, path, { detached: header !== null });
-    checkPayload(volume, file);
-    if (!onlyHeader) {
-      const { ciphers } = graph.host;
-      cipher = await withPassword(graph, secret, 'key-secret', path, (password) =>
-        withLink(place, look, (link) => openVolume(ciphers, volume, password, reader(link), path)),
-      );
-    }
+    return await openByHead({ node, onlyHeader }, place, readHead, async (head, look) => {
+      const volume = volumeOf(head, place.length, path, { detached: header !== null });
+      checkPayload(volume, file);
+      if (!onlyHeader) {
+        const { ciphers } = graph.host;
+        cipher = await withPassword(graph, secret, 'key-secret', path, (password) =>
+          look((link) => openVolume(ciphers, volume, password, reader(link), path)),
+        );
+      }
+      return new LuksNode(graph, node, file, header, volume, cipher, secret, ROLES.image.permissions(use));
+    });
   } catch (error) {
-    await withLink(place, look, refuseChanged);
-    throw error;
-  }
-  try {
-    const permissions = ROLES.image.permissions(use);
-    const opened = new LuksNode(graph, node, file, header, volume, cipher, secret, permissions);
-    await refuseChanged(opened.children.get(header === null ? 'file' : HEADER)!);
-    return opened;
-  } catch (error) {
-    cipher?.close();
+    // The variable is set by a callback, which the compiler does not follow.
+    (cipher as SectorCipher | null)?.close();
     throw error;
   }
 }

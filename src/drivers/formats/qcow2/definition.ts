@@ -1,7 +1,7 @@
 // The driver definition of qcow2: how an image is recognised, opened and created.
 
 import { chainOf } from '../../../block/chain.js';
-import { type Child, type OutsideUse, withLink } from '../../../block/child.js';
+import type { Child } from '../../../block/child.js';
 import { isPath, openingName, resolveBackingNameOf } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { fileId, fileIds } from '../../../block/identity.js';
@@ -9,8 +9,7 @@ import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenChild, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { changedMeanwhile } from '../../../block/stale.js';
-import { PERM_ALL, Perm } from '../../../block/types.js';
+import { openByHead, readHead } from '../../../block/stale.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
 import { bestEffort } from '../../../util/best-effort.js';
@@ -45,77 +44,40 @@ import type { HostOffset } from './types.js';
 
 /** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
 async function readHeader(file: Child): Promise<Uint8Array> {
-  const head = await readUpTo(file, 1 << 16);
+  const head = await readHead(file, 1 << 16);
   const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
-  return clusterBits > 16 && clusterBits <= 21 ? readUpTo(file, 2 ** clusterBits) : head;
-}
-
-/** The first `length` bytes of the file, or as many as it has. */
-async function readUpTo(file: Child, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(Math.min(length, file.length));
-  if (bytes.length > 0) await file.read(0, bytes);
-  return bytes;
+  return clusterBits > 16 && clusterBits <= 21 ? readHead(file, 2 ** clusterBits) : head;
 }
 
 /**
  * Opens the image in `file`. The node is not in the graph yet. Rejects with `invalid-image`, `unsupported` (a feature, by name),
  * `corrupt-image`, `io`.
  */
-async function openQcow2(
-  { graph, node, options: own, use, openChild, forRepair }: OpenRequest<'qcow2'>,
-  file: BlockNode,
-  onlyHeader: boolean,
-): Promise<Qcow2Node> {
+async function openQcow2(request: OpenRequest<'qcow2'>, file: BlockNode): Promise<Qcow2Node> {
+  const { graph, node, options: own, use, openChild, forRepair, onlyHeader } = request;
   const path = file.filename;
-  const look: OutsideUse = {
-    user: { userName: `node '${node.nodeName}'` },
-    role: 'root',
-    perm: Perm.CONSISTENT_READ,
-    shared: PERM_ALL,
-  };
-  const head = await withLink(file, look, readHeader);
-  /** Rejects where another program has changed the image since: before there is a lock, or had its own while this one was awaited. */
-  const refuseChanged = async (link: Child): Promise<void> => {
-    if (onlyHeader || node.forceShare) return;
-    if (Buffer.compare(await readHeader(link), head) !== 0) throw changedMeanwhile(path);
-  };
-  const openParts = async (): Promise<ImageParts> => {
-    const header = parseHeader(head, path, { forRepair });
-    const clusterSize = 2 ** header.clusterBits;
-    const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
-    checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);
-    checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
-    checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
-    checkOptions(own, geometryOf(header), path);
-    const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
-    const encryption = await withLink(file, look, (link) => openEncryption(graph, link, area, own, onlyHeader));
-    return { area, dataFile, encryption };
-  };
-  let parts: ImageParts;
+  let encryption: ImageEncryption | null = null;
   try {
-    parts = await openParts();
-  } catch (error) {
-    await withLink(file, look, refuseChanged);
-    throw error;
-  }
-  const { area, dataFile, encryption } = parts;
-  try {
-    const permissions = ROLES.image.permissions(use);
-    const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, permissions);
-    await refuseChanged(opened.primary!);
+    const opened = await openByHead(request, file, readHeader, async (head, look) => {
+      const header = parseHeader(head, path, { forRepair });
+      const clusterSize = 2 ** header.clusterBits;
+      const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
+      checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);
+      checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
+      checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
+      checkOptions(own, geometryOf(header), path);
+      const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
+      encryption = await look((link) => openEncryption(graph, link, area, own, onlyHeader));
+      const permissions = ROLES.image.permissions(use);
+      return new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, permissions);
+    });
     await opened.load(forRepair);
     return opened;
   } catch (error) {
-    encryption?.content.cipher?.close();
+    // The variable is set by a callback, which the compiler does not follow.
+    (encryption as ImageEncryption | null)?.content.cipher?.close();
     throw error;
   }
-}
-
-/** What the header leads to. */
-interface ImageParts {
-  area: HeaderArea;
-  dataFile: BlockNode | null;
-  encryption: ImageEncryption | null;
 }
 
 /**
@@ -275,7 +237,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   open: async (request: OpenRequest<'qcow2'>) => {
     if (request.salvage !== null) return openSalvaged(request, request.salvage);
     const file = await request.openChild('file', null, 'image');
-    const image = await openQcow2(request, file, request.onlyHeader);
+    const image = await openQcow2(request, file);
     await openBacking(request, image);
     await refuseDataBelow(image);
     return image;
