@@ -9,6 +9,10 @@ import { createInterface } from 'node:readline';
 const QUIT_LIMIT_MS = 10_000;
 /** Far more than anything takes that a test waits for. */
 const PATIENCE_MS = 15_000;
+/** Far more than a command takes: none of those that are sent here waits for anything. Less than a test has. */
+const ANSWER_MS = 30_000;
+/** Who has not been greeted by then has come too early, and comes again. */
+const GREETING_MS = 5_000;
 
 export type Json = Record<string, unknown>;
 
@@ -21,6 +25,7 @@ export class StorageDaemon {
   #replies: ((line: Json) => void)[] = [];
   #events: Json[] = [];
   #waiters: (() => void)[] = [];
+  #greeted: (() => void) | null = null;
 
   private constructor(process: ChildProcess, socket: Socket) {
     this.#process = process;
@@ -51,18 +56,53 @@ export class StorageDaemon {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     await exists(machine ? socketPath : pidFile, child);
-    const daemon = new StorageDaemon(child, await connected(socketPath));
-    await daemon.execute('qmp_capabilities');
-    return daemon;
+    for (;;) {
+      const daemon = new StorageDaemon(child, await connected(socketPath));
+      if (await daemon.#greeting()) {
+        await daemon.execute('qmp_capabilities');
+        return daemon;
+      }
+      daemon.#socket.destroy();
+    }
   }
 
-  /** The whole answer to a message. Rejects where the daemon has gone. */
+  /** Whether the monitor greets. A machine's does not where it was connected to between its socket and itself. */
+  async #greeting(): Promise<boolean> {
+    let patience: NodeJS.Timeout | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      patience = setTimeout(resolve, GREETING_MS, false);
+    });
+    const greeted = new Promise<boolean>((resolve) => {
+      this.#greeted = () => resolve(true);
+    });
+    const gone = this.#ended.then(() => {
+      throw new Error('the daemon ended before it greeted');
+    });
+    try {
+      return await Promise.race([greeted, late, gone]);
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  /** The whole answer to a message. Rejects where the daemon has gone, and where it does not answer. */
   async ask(message: Json): Promise<Json> {
     this.#socket.write(`${JSON.stringify(message)}\n`);
     const gone = this.#ended.then(() => {
       throw new Error(`the daemon ended at ${JSON.stringify(message)}`);
     });
-    return Promise.race([new Promise<Json>((resolve) => this.#replies.push(resolve)), gone]);
+    let patience: NodeJS.Timeout | undefined;
+    const silent = new Promise<never>((_, reject) => {
+      patience = setTimeout(
+        () => reject(new Error(`the daemon does not answer ${JSON.stringify(message)}`)),
+        ANSWER_MS,
+      );
+    });
+    try {
+      return await Promise.race([new Promise<Json>((resolve) => this.#replies.push(resolve)), gone, silent]);
+    } finally {
+      clearTimeout(patience);
+    }
   }
 
   /** Events that nobody has waited for yet. */
@@ -151,7 +191,8 @@ export class StorageDaemon {
   }
 
   #receive(message: Json): void {
-    if ('return' in message || 'error' in message) this.#replies.shift()?.(message);
+    if ('QMP' in message) this.#greeted?.();
+    else if ('return' in message || 'error' in message) this.#replies.shift()?.(message);
     else if ('event' in message) this.#events.push(message);
     for (const wake of this.#waiters.splice(0)) wake();
   }
