@@ -1,6 +1,7 @@
 // Which test files run where. What is not named here runs under the first engine, in parallel with others.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DAY } from './day.mjs';
 
 /** These measure time or memory, or need the whole machine: one after the other, when nothing else runs. */
 const ALONE = [
@@ -59,6 +60,14 @@ const LONGEST = [
   'test/interop/chain-jobs.test.ts',
 ];
 
+/**
+ * Comparisons with other programs, two processes for each answer, and whole guests: more than half of the time. A run takes one of `TURNS` parts of these files, another
+ * one each day, and each engine another one. `npm run test:whole` takes all.
+ */
+const BY_TURNS = ['test/exports/v86/guest.test.ts', 'test/hypervisor/**', 'test/interop/**', 'test/oracle/qmp/**'];
+const TURNS = 3;
+const WHOLE = process.env.DISKWRIGHT_WHOLE === '1';
+
 const any = (patterns) => (file) => patterns.some((pattern) => matches(file, pattern));
 
 /** `*` stands for anything within a folder, `**` for everything below. */
@@ -83,17 +92,28 @@ export function testFiles(root) {
     .sort();
 }
 
-/** The runs of a whole test, in order: title, engine, files, and whether several files run at once. The package has runs of its own (test-nodes.mjs). */
+/** What is left of `files`, in their order, without those by turns that are not today's. `shift` days on, others are. */
+function inTurn(files, shift) {
+  if (WHOLE) return files;
+  const byTurns = files.filter(any(BY_TURNS));
+  return files.filter((file) => {
+    const place = byTurns.indexOf(file);
+    return place < 0 || (place + DAY + shift) % TURNS === 0;
+  });
+}
+
+/** The runs of a test, in order: title, engine, files, and whether several files run at once. The package has runs of its own (test-nodes.mjs). */
 export function plan(root) {
   const files = testFiles(root).filter((file) => !file.startsWith('test/package/'));
-  for (const pattern of [...ALONE, ...ENGINE_MATTERS, ...NO_ENGINE, ...LONGEST]) {
+  for (const pattern of [...ALONE, ...ENGINE_MATTERS, ...NO_ENGINE, ...LONGEST, ...BY_TURNS]) {
     if (!files.some(any([pattern])))
       throw new Error(`scripts/test-plan.mjs names ${pattern}, and no test file is so called`);
   }
   const rank = (file) => (LONGEST.indexOf(file) + LONGEST.length + 1) % (LONGEST.length + 1);
   const runs = [];
-  for (const engine of ['io_uring', 'threads']) {
-    const ours = engine === 'io_uring' ? files : files.filter(restsOnEngine);
+  for (const [shift, engine] of ['io_uring', 'threads'].entries()) {
+    const today = inTurn(files, shift);
+    const ours = engine === 'io_uring' ? today : today.filter(restsOnEngine);
     const alone = ours.filter(any(ALONE));
     const together = ours.filter((file) => !alone.includes(file)).sort((a, b) => rank(a) - rank(b));
     runs.push({ title: `engine ${engine}`, engine, files: together, parallel: true });

@@ -6,9 +6,10 @@
 //   DISKWRIGHT_SEED=42 npm test -- -g ...     this seed alone
 //   DISKWRIGHT_SOAK=1 (npm run soak)   `soak` seeds from DISKWRIGHT_SEED on, or else from the day's first; DISKWRIGHT_SEEDS=N of them
 
-const DAY_MS = 86_400_000;
-/** Days since 1970. */
-export const DAY = Number(process.env['DISKWRIGHT_DAY'] ?? Math.floor(Date.now() / DAY_MS));
+import { DAY } from '../../scripts/day.mjs';
+
+export { DAY };
+
 const SEEDS_A_DAY = 1000;
 const GIVEN = process.env['DISKWRIGHT_SEED'];
 /** This is a long run. */
