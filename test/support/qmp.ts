@@ -1,8 +1,9 @@
 // A storage daemon and one QMP connection to it: qemu-storage-daemon as the reference, or `diskwright daemon`.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -11,8 +12,6 @@ const QUIT_LIMIT_MS = 10_000;
 const PATIENCE_MS = 15_000;
 /** Far more than a command takes: none of those that are sent here waits for anything. Less than a test has. */
 const ANSWER_MS = 30_000;
-/** Who has not been greeted by then has come too early, and comes again. */
-const GREETING_MS = 5_000;
 
 export type Json = Record<string, unknown>;
 
@@ -25,7 +24,6 @@ export class StorageDaemon {
   #replies: ((line: Json) => void)[] = [];
   #events: Json[] = [];
   #waiters: (() => void)[] = [];
-  #greeted: (() => void) | null = null;
 
   private constructor(process: ChildProcess, socket: Socket) {
     this.#process = process;
@@ -43,46 +41,34 @@ export class StorageDaemon {
     words: readonly string[] = [],
     [program, ...first]: readonly string[] = ['qemu-storage-daemon'],
   ): Promise<StorageDaemon> {
-    // The daemon writes its pid file when it is up. Who connects earlier may never be answered (qemu 7.2).
-    const pidFile = `${socketPath}.pid`;
-    for (const path of [socketPath, pidFile]) rmSync(path, { force: true });
-    // Of a machine, `--monitor` is something else, and the pid file is there before the monitor.
+    // Of a machine, `--monitor` is something else.
     const machine = program.startsWith('qemu-system');
     const mode = machine ? ['-mon', 'chardev=qmp,mode=control'] : ['--monitor', 'chardev=qmp'];
-    const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, ...mode];
-    const child = spawn(program, [...first, ...words, ...monitor, '--pidfile', pidFile], {
-      // Names without a folder are of the folder that the test works in.
-      cwd: dirname(socketPath),
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    await exists(machine ? socketPath : pidFile, child);
-    for (;;) {
-      const daemon = new StorageDaemon(child, await connected(socketPath));
-      if (await daemon.#greeting()) {
-        await daemon.execute('qmp_capabilities');
-        return daemon;
-      }
-      daemon.#socket.destroy();
+    const monitor = (server: string) => ['--chardev', `socket,id=qmp,path=${socketPath},${server}`, ...mode];
+    const startWith = (more: readonly string[]): ChildProcess =>
+      spawn(program, [...first, ...words, ...more], {
+        // Names without a folder are of the folder that the test works in.
+        cwd: dirname(socketPath),
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+    rmSync(socketPath, { force: true });
+    let daemon: StorageDaemon;
+    if (machine) {
+      // It comes to us. Who comes to it before its monitor is up may never be answered, or has its bytes read by two of its threads (qemu 7.2), and nothing says when it is up.
+      const server = createServer().listen(socketPath);
+      await once(server, 'listening');
+      const child = startWith(monitor('server=off'));
+      daemon = new StorageDaemon(child, await comer(server, child));
+    } else {
+      // The daemon writes its pid file when it is up.
+      const pidFile = `${socketPath}.pid`;
+      rmSync(pidFile, { force: true });
+      const child = startWith([...monitor('server=on,wait=off'), '--pidfile', pidFile]);
+      await exists(pidFile, child);
+      daemon = new StorageDaemon(child, await connected(socketPath));
     }
-  }
-
-  /** Whether the monitor greets. A machine's does not where it was connected to between its socket and itself. */
-  async #greeting(): Promise<boolean> {
-    let patience: NodeJS.Timeout | undefined;
-    const late = new Promise<boolean>((resolve) => {
-      patience = setTimeout(resolve, GREETING_MS, false);
-    });
-    const greeted = new Promise<boolean>((resolve) => {
-      this.#greeted = () => resolve(true);
-    });
-    const gone = this.#ended.then(() => {
-      throw new Error('the daemon ended before it greeted');
-    });
-    try {
-      return await Promise.race([greeted, late, gone]);
-    } finally {
-      clearTimeout(patience);
-    }
+    await daemon.execute('qmp_capabilities');
+    return daemon;
   }
 
   /** The whole answer to a message. Rejects where the daemon has gone, and where it does not answer. */
@@ -191,10 +177,21 @@ export class StorageDaemon {
   }
 
   #receive(message: Json): void {
-    if ('QMP' in message) this.#greeted?.();
-    else if ('return' in message || 'error' in message) this.#replies.shift()?.(message);
+    if ('return' in message || 'error' in message) this.#replies.shift()?.(message);
     else if ('event' in message) this.#events.push(message);
     for (const wake of this.#waiters.splice(0)) wake();
+  }
+}
+
+/** The connection that `child` makes to `server`, which takes no other. */
+async function comer(server: Server, child: ChildProcess): Promise<Socket> {
+  try {
+    return await new Promise((resolve, reject) => {
+      server.once('connection', resolve);
+      child.once('exit', (code) => reject(new Error(`the machine ended with ${code} before its monitor was up`)));
+    });
+  } finally {
+    server.close();
   }
 }
 
