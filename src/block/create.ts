@@ -114,9 +114,11 @@ export function clusterBytesWanted(options: ImageCreateOptions): number {
   return Number((options as Readonly<Record<string, unknown>>)[clusterMember] ?? 0);
 }
 
-/** Refuses a driver whose images have no compressed clusters; null: none that makes images. Throws `invalid-argument`. */
-export function checkCompresses(driver: DriverDefinition | null): void {
-  if (driver?.compresses) return;
+/** Refuses a driver whose images have no compressed clusters, or have none with these options; null: none that makes images. Throws `invalid-argument`. */
+export function checkCompresses(driver: DriverDefinition | null, options?: ImageCreateOptions): void {
+  const isWithout =
+    options !== undefined && driver?.compressesWith?.({ ...options, file: '' } as BlockdevCreateOptions) === false;
+  if (driver?.compresses && !isWithout) return;
   throw new BlockError('invalid-argument', 'Compression not supported for this file format');
 }
 

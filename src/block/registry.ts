@@ -1,5 +1,6 @@
 // The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
 
+import type { Host } from '../host/host.js';
 import type {
   BlockdevAmendOptions,
   BlockdevCreateOptions,
@@ -111,18 +112,46 @@ export interface StreamedContent {
   readonly zero: BitTree;
 }
 
+/** The data lies where it lies on the disk, zeroes between it. */
+export interface StreamedInPlace {
+  readonly kind: 'in-place';
+}
+
+/** The tables, then all units with data, one behind the other. */
+export interface StreamedBehindTables {
+  readonly kind: 'behind-tables';
+  /** A unit can be marked as zeroes, over a backing file. */
+  readonly marksZeroes: boolean;
+  /** What stands before the data. */
+  head(content: StreamedContent): Iterable<Uint8Array>;
+}
+
+/** Units with data, compressed, in the order of the disk, and tables behind what they point to. */
+export interface StreamedPacked {
+  readonly kind: 'packed';
+  begin(host: Host): PackedStream;
+}
+
+/** One such image that is being written. The parts are written in the order in which they are given. */
+export interface PackedStream {
+  readonly head: Iterable<Uint8Array>;
+  /** The most that a unit is compressed to. */
+  readonly mostBytes: number;
+  /** Compresses the unit with this number into `packed`, which has `mostBytes`; resolves with its length. Several may be under way. Rejects as the host's codecs. */
+  pack(index: number, unit: Uint8Array, packed: Uint8Array): Promise<number>;
+  /** What is written before the unit; then its `bytes` are. Units come in the order of their numbers. Throws `limit`. */
+  add(index: number, bytes: number): Iterable<Uint8Array>;
+  /** What is written behind the last unit. Throws `limit`. */
+  end(): Iterable<Uint8Array>;
+}
+
 /** An image that is written from its first byte to its last, without going back. */
 export interface StreamedImage {
   /** Bytes that hold data, or not, as a whole: a power of two. */
   readonly unit: number;
   /** Bytes of the disk. */
   readonly size: number;
-  /** The data lies where it lies on the disk, zeroes between it. Otherwise: `head`, then all units with data, one behind the other. */
-  readonly inPlace: boolean;
-  /** A unit can be marked as zeroes, over a backing file. */
-  readonly marksZeroes: boolean;
-  /** What stands before the data. */
-  head(content: StreamedContent): Iterable<Uint8Array>;
+  readonly layout: StreamedInPlace | StreamedBehindTables | StreamedPacked;
 }
 
 /**
@@ -179,8 +208,10 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   slotChange?(
     options: Extract<BlockdevAmendOptions, { driver: D }>,
   ): QCryptoBlockAmendOptions | QCryptoBlockAmendOptionsLUKS | undefined;
-  /** Its images can hold compressed clusters. */
+  /** Its images can hold compressed clusters, or take compressed writes. */
   readonly compresses?: boolean;
+  /** Whether those that are made with these options do. Left out: all. */
+  compressesWith?(options: Extract<BlockdevCreateOptions, { driver: D }>): boolean;
   /** An image that is made with these options can store dirty bitmaps. Left out: none can. */
   storesBitmaps?(options: Extract<BlockdevCreateOptions, { driver: D }>): boolean;
   /** It opens damaged images, too (`OpenRequest.salvage`): as a node that is only read, and whose reads never fail for what is lost. */

@@ -4,12 +4,13 @@
 //   head     the tables, which the driver makes of that (`StreamedImage`)
 //   data     the units with data, in order
 //
-// Where the data lies in place (raw), there is nothing but the last step, and zeroes between. A few reads are ahead of the write that is under way.
+// Where the data lies in place (raw), there is nothing but the last step, and zeroes between; where units are compressed and tables stand behind them (vmdk), the source is read once,
+// too. A few reads are ahead of the write that is under way.
 
 import { chainStatus } from '../block/chain.js';
 import { type Child, type NodeUser, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
-import type { StreamedContent, StreamedImage } from '../block/registry.js';
+import type { StreamedBehindTables, StreamedContent, StreamedImage, StreamedPacked } from '../block/registry.js';
 import { sameBelow } from '../block/same-below.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { ByteSink } from '../host/byte-stream.js';
@@ -21,6 +22,7 @@ import { roundUp } from '../util/numbers.js';
 import { later } from '../util/settle.js';
 import { CHUNK_BYTES, MAX_PIECE_BYTES } from './copy-engine.js';
 import { ownContent, type Piece, Plan, wholeContent } from './copy-plan.js';
+import { PackedUnits } from './packed-units.js';
 import { readPadded } from './rebase.js';
 import { sparseStep } from './sparse.js';
 import { equalMap } from './transfer.js';
@@ -102,17 +104,40 @@ class StreamWriter {
 
   async run(): Promise<void> {
     const { image, sink } = this.#options;
-    if (image.inPlace) await this.#writeInPlace();
+    const { layout } = image;
+    if (layout.kind === 'in-place') await this.#writeInPlace();
+    else if (layout.kind === 'packed') await this.#writePacked(layout);
     else {
-      const content = await this.#survey();
-      for (const part of image.head(content)) {
-        refuseAborted(this.#options.signal);
-        await sink.write(part);
-      }
+      const content = await this.#survey(layout);
+      await this.#writeParts(layout.head(content));
       await this.#writeUnits(content.data);
     }
     refuseAborted(this.#options.signal);
     await sink.end();
+  }
+
+  async #writeParts(parts: Iterable<Uint8Array>): Promise<void> {
+    for (const part of parts) {
+      refuseAborted(this.#options.signal);
+      await this.#options.sink.write(part);
+    }
+  }
+
+  async #writePacked(layout: StreamedPacked): Promise<void> {
+    const granule = this.#granule;
+    const { unit } = this.#options.image;
+    const units = new PackedUnits(layout, this.#source.node.host, unit, (parts) => this.#writeParts(parts));
+    await units.begin();
+    try {
+      await this.#each(this.#pieces(null, granule === 0 ? unit : granule), granule > 0, async (loaded) => {
+        const { piece, buffer, map } = loaded;
+        if (buffer === null) return;
+        await units.add(piece.offset, buffer, (at) => map !== null && map[Math.floor(at / granule)] === 1);
+      });
+    } finally {
+      await units.settled();
+    }
+    await units.end();
   }
 
   async #writeInPlace(): Promise<void> {
@@ -135,7 +160,7 @@ class StreamWriter {
   }
 
   /** The first pass. */
-  async #survey(): Promise<StreamedContent> {
+  async #survey({ marksZeroes }: StreamedBehindTables): Promise<StreamedContent> {
     const { image, source, backing } = this.#options;
     const { unit } = image;
     const units = Math.ceil(image.size / unit);
@@ -145,7 +170,7 @@ class StreamWriter {
     // Over nothing, what is not there reads as zeroes.
     const zeroes = async (from: number, to: number): Promise<void> => {
       for (const part of await this.#notZeroBelow(from, to)) {
-        mark(image.marksZeroes ? content.zero : content.data, part.from, part.to);
+        mark(marksZeroes ? content.zero : content.data, part.from, part.to);
       }
     };
     if (this.#granule === 0) {
@@ -318,7 +343,7 @@ class StreamWriter {
     const { image, onProgress } = this.#options;
     this.#current += bytes;
     this.#moved += moved;
-    onProgress?.(this.#current, this.#source.length * (image.inPlace ? 1 : 2), this.#moved);
+    onProgress?.(this.#current, this.#source.length * (image.layout.kind === 'behind-tables' ? 2 : 1), this.#moved);
   }
 }
 

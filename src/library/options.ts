@@ -121,7 +121,7 @@ export interface ConvertSettings
 export interface StreamImageSettings extends Pick<ConvertOptions, 'sparseSize' | 'speed' | 'signal' | 'onProgress'> {
   /** How the source is opened. */
   source?: OpenOptions;
-  /** The image that is written: raw or qcow2; without preallocation, encryption and a data file. Default: raw. */
+  /** The image that is written: raw, qcow2 without preallocation, encryption and a data file, or vmdk of the subformat `streamOptimized`. Default: raw. */
   create?: ConvertedImage;
 }
 

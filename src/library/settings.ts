@@ -426,7 +426,7 @@ export function refuseMembersOfJob(create: object, path: string, why: { size: st
 
 function madeByCopy(create: { size?: number }, target: string, compress = false): CheckedConversion['create'] {
   const { size, ...made } = newImage(create, target, formatOfName);
-  if (compress) checkCompresses(findDriver(made.driver));
+  if (compress) checkCompresses(findDriver(made.driver), { ...made, size } as ImageCreateOptions);
   return create.size === undefined ? made : { size, ...made };
 }
 

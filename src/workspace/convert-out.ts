@@ -15,6 +15,8 @@ export interface ConvertOutPlan extends Omit<ConvertOutOptions, 'image' | 'backi
   options: ImageCreateOptions;
   /** Opens the backing file that the options name. Default: `openToRead`. A relative name counts from the current folder. */
   open?: ImageOpener;
+  /** Store as compressed clusters: those of a format that is a stream of them are so anyway. */
+  compress?: boolean;
   /** Called before the first byte is written. */
   onBegin?: () => void;
 }
@@ -24,8 +26,15 @@ export interface ConvertOutPlan extends Omit<ConvertOutOptions, 'image' | 'backi
  * the backing file, and as `convertOut`.
  */
 export async function streamImage(graph: Graph, plan: ConvertOutPlan): Promise<void> {
-  const { options, open, onBegin, ...copy } = plan;
+  const { options, open, compress, onBegin, ...copy } = plan;
   const image = streamedImage(graph, options, plan.sink);
+  if (compress && image.layout.kind !== 'packed') {
+    throw new BlockError(
+      'unsupported',
+      `Compressed clusters of the format '${options.driver}' cannot be written as a stream: the tables come first, and how large clusters become is not known before`,
+      { path: plan.sink.name, operation: 'create' },
+    );
+  }
   checkOutSize(plan.source, image);
   const backing = await openBacking(graph, options, open);
   try {

@@ -9,6 +9,7 @@ import { backingOf } from '../block/chain.js';
 import type { Child } from '../block/child.js';
 import {
   checkBackingFile,
+  checkCompresses,
   checkCreateOptions,
   createImage,
   type ImageCreateOptions,
@@ -108,12 +109,13 @@ function refuseBitmaps(options: ImageCreateOptions): void {
 
 async function makeTarget(
   graph: Graph,
-  { source, target: image, fileOptions, bitmaps, signal, onStage }: ConvertPlan,
+  { source, target: image, fileOptions, bitmaps, compress, signal, onStage }: ConvertPlan,
   create: (size: number) => ImageCreateOptions,
 ): Promise<MadeImage> {
   const target = newFileName(image);
   onStage?.('options');
   const options = checkCreateOptions(create(source.length), target, graph);
+  if (compress) checkCompresses(findDriver(options.driver), options);
   onStage?.('bitmaps');
   if (bitmaps !== undefined) refuseBitmaps(options);
   onStage?.('size');

@@ -137,6 +137,30 @@ describe('convert to standard output', function () {
     });
   }
 
+  const VMDK = '-O vmdk -o subformat=streamOptimized';
+
+  // Tables of grains hold 32 MiB each: some have none, the last one is not full, and neither is the last grain.
+  it('is a stream-optimised VMDK image, which both tools read', () => {
+    shell(`qemu-img create -q -f raw wide 200M && qemu-img resize -q -f raw wide +1536 &&
+           qemu-io -f raw -c 'write -P 1 5M 3M' -c 'write -P 2 31M 2M' -c 'write -P 3 130M 70k' -c 'write -P 4 209714688 2k' wide &&
+           dd if=/dev/urandom of=wide bs=64k seek=2400 count=40 conv=notrunc status=none`);
+    for (const words of ['', '-c ', '-S 0 ', '-S 1M ', '-o adapter_type=lsilogic ']) {
+      const { code, stdout, stderr } = shell(
+        `set -o pipefail; $D convert ${words}${VMDK} -f raw wide - | cat > stream`,
+      );
+      expect({ code, stdout, stderr }, words).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+      expect(shop.qemuImg('compare', '-f', 'vmdk', '-F', 'raw', 'stream', 'wide').code, words).to.equal(0);
+      expect(shop.qemuImg('check', 'stream').code, words).to.equal(0);
+      expect(shell('$D compare -f vmdk -F raw stream wide && $D check -q stream').code, words).to.equal(0);
+    }
+    expect(statSync(shop.path('stream')).size).to.be.below(8 << 20);
+  });
+
+  it('is a VMDK image with nothing in it, too', () => {
+    shell(`qemu-img create -q -f raw nothing 40M; $D convert ${VMDK} -f raw nothing - > stream`);
+    expect(shop.qemuImg('compare', '-f', 'vmdk', '-F', 'raw', 'stream', 'nothing').code).to.equal(0);
+  });
+
   it('is zero behind the end of the source, where the backing file is longer', () => {
     shell(`qemu-img create -q -f qcow2 little 3000k && qemu-io -c 'write -P 5 1M 1M' little &&
            qemu-img create -q -f qcow2 -b little -F qcow2 -o size=3000k smaller`);
@@ -228,6 +252,17 @@ describe('convert to standard output', function () {
       '-o size=1M',
     ]) {
       const { stdout, stderr } = shell(`$D convert -O qcow2 ${words} top.qcow2 - | wc -c`);
+      expect(stdout, words).to.equal('0\n');
+      expect(stderr, words).to.match(/^diskwright: /);
+    }
+    for (const words of [
+      '-O vmdk',
+      '-O vmdk -o subformat=monolithicFlat',
+      `${VMDK},backing_file=base.vmdk,backing_fmt=vmdk`,
+      '-O vdi',
+      '-O raw -c',
+    ]) {
+      const { stdout, stderr } = shell(`$D convert ${words} top.qcow2 - | wc -c`);
       expect(stdout, words).to.equal('0\n');
       expect(stderr, words).to.match(/^diskwright: /);
     }

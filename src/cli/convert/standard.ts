@@ -34,7 +34,6 @@ export function isStandard(name: string): boolean {
 
 /** Options that have no meaning, or cannot be done, where the target cannot be gone back to, and why. */
 const REFUSED: readonly (readonly [key: string, option: string, why: string])[] = [
-  ['compress', '-c', 'the tables come first, and how large compressed clusters become is not known before'],
   ['no-create', '-n', 'there is no image yet'],
   ['target-image-opts', '--target-image-opts', 'there is no image yet'],
   ['copy-range', '-C', 'blocks are shared between files only'],
@@ -72,6 +71,7 @@ export interface OutPlan {
   format: string;
   values: CreateValues;
   sparseSize: number | undefined;
+  compress: boolean;
   speed: number;
   progress: ProgressKind;
 }
@@ -92,6 +92,7 @@ export async function convertToStandard(session: Session, source: BlockNode, pla
       options,
       open: (name, how) => openImage(session, String(name), { ...how, purpose: 'copy' }),
       sparseSize: plan.sparseSize,
+      compress: plan.compress,
       speed: plan.speed,
       signal: interrupt.signal,
       onBegin: () => {

@@ -28,9 +28,11 @@ export function streamQcow2(path: string, options: Qcow2CreateOptions): Streamed
   return {
     unit: clusterSize,
     size: layout.size,
-    inPlace: false,
-    marksZeroes: version === 3,
-    head: (content) => tables(path, options, content),
+    layout: {
+      kind: 'behind-tables',
+      marksZeroes: version === 3,
+      head: (content) => tables(path, options, content),
+    },
   };
 }
 

@@ -36,7 +36,7 @@ export function streamRaw(options: CreateRequest<'raw'>['options'], path: string
       operation: 'create',
     });
   }
-  return { unit: 1, size: roundUp(options.size, SECTOR_BYTES), inPlace: true, marksZeroes: false, head: () => [] };
+  return { unit: 1, size: roundUp(options.size, SECTOR_BYTES), layout: { kind: 'in-place' } };
 }
 
 /** Gives `file` the size of the new image, in bytes, rounded up to whole sectors. Rejects with `no-space`, `io`, and as `checkRawCreate`. */

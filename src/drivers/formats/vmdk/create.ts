@@ -96,6 +96,11 @@ function kindOf({ subformat = 'monolithicSparse' }: VmdkCreateOptions): Kind {
   return KINDS[subformat];
 }
 
+/** Its extents are the disk's bytes as they are. */
+export function isFlatVmdk(options: VmdkCreateOptions): boolean {
+  return kindOf(options).isFlat;
+}
+
 /** Throws `invalid-argument`, `limit`, `unsupported`; `path` is for messages. */
 export function checkVmdkCreate(options: VmdkCreateOptions, path: string): void {
   const fail = (code: 'invalid-argument' | 'limit', reason: string): never => {
@@ -149,31 +154,20 @@ export async function createVmdk(request: CreateRequest<'vmdk'>): Promise<void> 
   const isApart = isFlat || isSplit;
   const sizes = sizesOf(options, isSplit);
   const extents = extentsOf(parts, isApart ? sizes.length : 0, path);
-  const names = isApart ? extents.map((extent) => nameFrom(path, extent.filename)) : [ownName(path)];
   const parentCid = await parentOf(request, path);
-  const random = (): number => graph.host.random();
-  const lines = sizes.map((length, i): ExtentLine => {
-    return { kind: isFlat ? 'FLAT' : 'SPARSE', length, filename: names[i], offset: 0 };
-  });
-  const text = encodeDescriptor({
-    cid: newContentId(random),
-    parentCid,
-    createType: options.subformat ?? 'monolithicSparse',
-    backingFile: options['backing-file'] ?? null,
-    extents: lines,
-    size: roundUp(options.size, SECTOR_BYTES),
-    hwVersion: options.hwversion ?? DEFAULT_HW_VERSION,
-    adapterType: options['adapter-type'] ?? 'ide',
-    toolsVersion: options.toolsversion ?? DEFAULT_TOOLS_VERSION,
-  });
-  if (!isApart && text.length > EMBEDDED_BYTES) {
-    throw BlockError.at(path, 'invalid-argument', 'The descriptor is too long', { operation: 'create' });
-  }
+  const cids = { cid: newContentId(() => graph.host.random()), parentCid };
   const zeroGrains = options['zeroed-grain'] ?? false;
   if (!isApart) {
+    const text = embeddedDescriptor(options, cids, path);
     await writeSparse(file, { capacity: sizes[0], isCompressed, zeroGrains }, text);
     return;
   }
+  const names = extents.map((extent) => nameFrom(path, extent.filename));
+  const text = descriptorOf(
+    options,
+    cids,
+    sizes.map((length, i) => ({ kind: isFlat ? 'FLAT' : 'SPARSE', length, filename: names[i], offset: 0 })),
+  );
   for (const [i, extent] of extents.entries()) {
     if (isFlat) await writeFlat(extent, sizes[i]);
     else await writeSparse(extent, { capacity: sizes[i], isCompressed, zeroGrains }, null);
@@ -182,6 +176,32 @@ export async function createVmdk(request: CreateRequest<'vmdk'>): Promise<void> 
   await makeRoom(file, text.length, 0);
   await file.write(0, text);
   await file.flush();
+}
+
+interface ContentIds {
+  cid: number;
+  parentCid: number;
+}
+
+function descriptorOf(options: VmdkCreateOptions, cids: ContentIds, extents: readonly ExtentLine[]): Uint8Array {
+  return encodeDescriptor({
+    ...cids,
+    createType: options.subformat ?? 'monolithicSparse',
+    backingFile: options['backing-file'] ?? null,
+    extents,
+    size: roundUp(options.size, SECTOR_BYTES),
+    hwVersion: options.hwversion ?? DEFAULT_HW_VERSION,
+    adapterType: options['adapter-type'] ?? 'ide',
+    toolsVersion: options.toolsversion ?? DEFAULT_TOOLS_VERSION,
+  });
+}
+
+/** The descriptor of an image at `path` that is one file. Throws `invalid-argument` where it is too long. */
+export function embeddedDescriptor(options: VmdkCreateOptions, cids: ContentIds, path: string): Uint8Array {
+  const length = roundUp(options.size, SECTOR_BYTES);
+  const text = descriptorOf(options, cids, [{ kind: 'SPARSE', length, filename: ownName(path), offset: 0 }]);
+  if (text.length <= EMBEDDED_BYTES) return text;
+  throw BlockError.at(path, 'invalid-argument', 'The descriptor is too long', { operation: 'create' });
 }
 
 /** Throws `invalid-argument` where there are fewer, or more, than the disk needs. */

@@ -184,7 +184,10 @@ export class VmdkNode extends FormatNode {
   }
 
   override get compression(): Compression {
-    return this.#parts.some(({ part }) => part instanceof CompressedPart) ? 'needed' : 'refused';
+    const has = (kind: typeof CompressedPart | typeof SparsePart): boolean =>
+      this.#parts.some(({ part }) => part instanceof kind);
+    if (has(CompressedPart)) return 'needed';
+    return has(SparsePart) ? 'taken' : 'refused';
   }
 
   override get clusterBytes(): number {

@@ -25,6 +25,34 @@ export function mostPackedBytes(grainBytes: number): number {
   return roundUp(MARKER_BYTES + ZLIB_BYTES + grainBytes + SLACK_BYTES + CHECKSUM_BYTES, SECTOR_BYTES);
 }
 
+/** Compresses the grain that begins at `offset` of the extent into `packed`, which has `mostPackedBytes`. Resolves with the bytes that it takes there: whole sectors. */
+export async function packGrain(
+  { codecs }: Host,
+  offset: number,
+  grain: Uint8Array,
+  packed: Uint8Array,
+): Promise<number> {
+  const start = MARKER_BYTES + ZLIB_BYTES;
+  const data = start + (await codecs.compress('zlib', grain, packed.subarray(start, packed.length - CHECKSUM_BYTES)));
+  const end = roundUp(data + CHECKSUM_BYTES, SECTOR_BYTES);
+  packed.fill(0, data, end);
+  const view = viewOf(packed);
+  view.setBigUint64(0, BigInt(offset / SECTOR_BYTES), true);
+  view.setUint32(8, data + CHECKSUM_BYTES - MARKER_BYTES, true);
+  packed.set(ZLIB_HEAD, MARKER_BYTES);
+  view.setUint32(data, adler32(grain));
+  return end;
+}
+
+/** Throws `limit` where a file at `path` that has `place` bytes cannot have `bytes` more. */
+export function checkFits(path: string, place: number, bytes: number): void {
+  if (place + bytes <= MAX_FILE_BYTES) return;
+  throw BlockError.at(path, 'limit', 'The file of a VMDK extent cannot be larger than 2 TiB', {
+    offset: place,
+    operation: 'allocate',
+  });
+}
+
 export class GrainPacker {
   readonly #file: ImageFile;
   readonly #host: Host;
@@ -40,30 +68,16 @@ export class GrainPacker {
 
   /** Writes a grain that begins at `offset` of the extent; resolves with its place. Rejects with `no-space`, `io`, `limit`. */
   async add(offset: number, grain: Uint8Array): Promise<number> {
-    const { memory, codecs } = this.#host;
+    const { memory } = this.#host;
     const packed = memory.allocate(mostPackedBytes(grain.length));
     const before = this.#turn;
-    const start = MARKER_BYTES + ZLIB_BYTES;
-    const compressed = later(codecs.compress('zlib', grain, packed.subarray(start, packed.length - CHECKSUM_BYTES)));
+    const packing = later(packGrain(this.#host, offset, grain, packed));
     const placed = Promise.allSettled([before]).then(async () => {
-      const length = await compressed;
-      const data = start + length;
-      const end = roundUp(data + CHECKSUM_BYTES, SECTOR_BYTES);
+      const bytes = await packing;
       const place = this.#end;
-      if (place + end > MAX_FILE_BYTES) {
-        throw BlockError.at(this.#file.path, 'limit', 'The file of a VMDK extent cannot be larger than 2 TiB', {
-          offset: place,
-          operation: 'allocate',
-        });
-      }
-      this.#end += end;
-      packed.fill(0, data, end);
-      const view = viewOf(packed);
-      view.setBigUint64(0, BigInt(offset / SECTOR_BYTES), true);
-      view.setUint32(8, data + CHECKSUM_BYTES - MARKER_BYTES, true);
-      packed.set(ZLIB_HEAD, MARKER_BYTES);
-      view.setUint32(data, adler32(grain));
-      return { place, bytes: packed.subarray(0, end) };
+      checkFits(this.#file.path, place, bytes);
+      this.#end += bytes;
+      return { place, bytes: packed.subarray(0, bytes) };
     });
     this.#turn = placed;
     try {

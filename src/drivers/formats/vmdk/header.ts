@@ -28,6 +28,10 @@ const MAX_DISK_BYTES = 2 ** 50;
 const AT_END = 0xffff_ffff_ffff_ffffn;
 /** The footer, and the markers before and behind it. */
 const FOOTER_BYTES = 3 * SECTOR_BYTES;
+/** Of a marker whose length of data is 0: grains have one. */
+export const MarkerType = { end: 0, table: 1, directory: 2, footer: 3 } as const;
+/** Where it stands in the marker. */
+const MARKER_TYPE = 12;
 const DEFLATE = 1;
 /** A line feed, and what a transfer as text would have changed. */
 const LINE_ENDS = '\n \r\n';
@@ -84,6 +88,15 @@ export function footerOffset(head: Uint8Array, length: number): number | null {
   return Math.max(0, length - FOOTER_BYTES);
 }
 
+/** A marker's sector: what stands behind it, and its length in bytes. */
+export function encodeMarker(type: (typeof MarkerType)[keyof typeof MarkerType], bytes: number): Uint8Array {
+  const marker = new Uint8Array(SECTOR_BYTES);
+  const view = viewOf(marker);
+  view.setBigUint64(0, BigInt(bytes / SECTOR_BYTES), true);
+  view.setUint32(MARKER_TYPE, type, true);
+  return marker;
+}
+
 /** The header that the footer holds, whose markers are looked at. Throws `invalid-image`. */
 export function headerOfFooter(footer: Uint8Array, path: string): Uint8Array {
   const fail = (): never => {
@@ -91,13 +104,12 @@ export function headerOfFooter(footer: Uint8Array, path: string): Uint8Array {
   };
   if (footer.length < FOOTER_BYTES) fail();
   const view = viewOf(footer);
-  const FOOTER_MARKER = 3;
   const isMarker = (at: number, type: number): boolean =>
-    view.getUint32(at + 8, true) === 0 && view.getUint32(at + 12, true) === type;
+    view.getUint32(at + 8, true) === 0 && view.getUint32(at + MARKER_TYPE, true) === type;
   const header = footer.slice(SECTOR_BYTES, 2 * SECTOR_BYTES);
   const isSound =
-    isMarker(0, FOOTER_MARKER) &&
-    isMarker(2 * SECTOR_BYTES, 0) &&
+    isMarker(0, MarkerType.footer) &&
+    isMarker(2 * SECTOR_BYTES, MarkerType.end) &&
     hasMagic(header, 'KDMV') &&
     new DataView(header.buffer).getBigUint64(Field.directory, true) !== AT_END;
   if (!isSound) fail();
@@ -219,8 +231,13 @@ export interface NewExtent {
   zeroGrains: boolean;
 }
 
-/** The header of a new extent. */
-export function encodeHeader({ capacity, isCompressed, zeroGrains }: NewExtent, layout: SparseLayout): Uint8Array {
+/** The header of a new extent. A `directory` of null is in the footer. */
+export function encodeHeader(
+  { capacity, isCompressed, zeroGrains }: NewExtent,
+  layout: Pick<SparseLayout, 'descriptor' | 'descriptorBytes' | 'redundantDirectory' | 'data'> & {
+    directory: number | null;
+  },
+): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   bytes.set(new TextEncoder().encode('KDMV'));
@@ -235,7 +252,8 @@ export function encodeHeader({ capacity, isCompressed, zeroGrains }: NewExtent, 
   set(Field.descriptorSize, layout.descriptorBytes);
   view.setUint32(Field.tableEntries, TABLE_ENTRIES, true);
   set(Field.redundantDirectory, isCompressed ? 0 : layout.redundantDirectory);
-  set(Field.directory, layout.directory);
+  if (layout.directory === null) view.setBigUint64(Field.directory, AT_END, true);
+  else set(Field.directory, layout.directory);
   set(Field.overhead, layout.data);
   bytes.set(new TextEncoder().encode(LINE_ENDS), Field.lineEnds);
   return bytes;
