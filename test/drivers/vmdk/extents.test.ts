@@ -61,6 +61,12 @@ describe('extents of VMDK', () => {
     expect([content[MIB - 1025], content[MIB + 1024]]).to.deep.equal([0, 1]);
   });
 
+  it('may have spaces before their lines', async () => {
+    describeDisk(bench, 'monolithicFlat', '  RW 2048 FLAT "a" 2048', '\tRW 2048 FLAT "a" 0');
+    const expected = Buffer.concat([Buffer.alloc(MIB, 2), Buffer.alloc(MIB, 1)]);
+    expect((await contentOf(bench, 2 * MIB)).equals(expected)).to.equal(true);
+  });
+
   it('are opened through the gate', async () => {
     const denied = makeBench({}, { gate: denyGate });
     denied.host.writeFile('/a', Buffer.alloc(MIB));
@@ -88,6 +94,10 @@ describe('extents of VMDK', () => {
   const refused: [what: string, type: string, line: string, code: string, words: string][] = [
     ['of a kind that is not known', 'monolithicFlat', 'RW 2048 BOGUS "a" 0', 'invalid-image', 'Invalid extent line'],
     ['that is flat and has no offset', 'monolithicFlat', 'RW 2048 FLAT "a"', 'invalid-image', 'Invalid extent line'],
+    ['of VMFS that has an offset', 'vmfs', 'RW 2048 VMFS "a" 5', 'invalid-image', 'Invalid extent line'],
+    ['whose length is no number', 'monolithicFlat', 'RW -2048 FLAT "a" 0', 'invalid-image', 'Invalid extent line'],
+    ['whose kind is in small letters', 'monolithicFlat', 'RW 2048 flat "a" 0', 'invalid-image', 'Invalid extent line'],
+    ['of which there is the access alone', 'monolithicFlat', 'RW FLAT "a" 0', 'invalid-image', 'Invalid extent line'],
     ['without a length', 'monolithicFlat', 'RW 0 FLAT "a" 0', 'invalid-image', 'Invalid extent line'],
     ['that may only be read', 'monolithicFlat', 'RDONLY 2048 FLAT "a" 0', 'unsupported', 'Unsupported extent access'],
     ['that is not sparse', 'twoGbMaxExtentSparse', 'RW 2048 SPARSE "a"', 'invalid-image', 'Image not in VMDK format'],

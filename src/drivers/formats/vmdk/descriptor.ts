@@ -106,8 +106,9 @@ export function parseExtents(text: string, { createType }: Descriptor, path: str
   const extents: ExtentLine[] = [];
   let total = 0;
   for (const raw of text.split('\n')) {
-    const line = raw.trimEnd();
-    const start = /^(RW|RDONLY|NOACCESS)\s+\d+\s+[A-Z]/.exec(line);
+    // Spaces before a line do not count, as for QEMU. A line that begins as an extent's is one: the disk would be shorter without it, and what follows at wrong places.
+    const line = raw.trim();
+    const start = /^(RW|RDONLY|NOACCESS)\s/.exec(line);
     if (start === null) continue;
     if (start[1] !== 'RW') fail('unsupported', `Unsupported extent access: ${line}`);
     const extent = parseExtent(line) ?? fail('invalid-image', `Invalid extent line: ${line}`);
@@ -133,7 +134,6 @@ function parseExtent(line: string): ExtentLine | null {
     case 'FLAT':
       return filename === undefined || offset === undefined ? null : { ...extent, kind };
     case 'VMFS':
-      return filename === undefined ? null : { ...extent, kind, offset: 0 };
     case 'SPARSE':
     case 'VMFSSPARSE':
     case 'SESPARSE':
