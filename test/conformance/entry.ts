@@ -27,6 +27,8 @@ export interface Capabilities {
   locate: boolean;
   /** Cluster size of compressed writes; 0 where there are none. */
   compressed: number;
+  /** Compressed writes are taken, and what they write lies there as it is. */
+  compressedPlain: boolean;
   reopen: boolean;
   /** Can be opened read-only. */
   readOnly: boolean;
@@ -75,6 +77,7 @@ const NOTHING: Capabilities = {
   zeroStatus: true,
   locate: true,
   compressed: 0,
+  compressedPlain: false,
   reopen: true,
   readOnly: true,
   makeEmpty: false,

@@ -69,6 +69,13 @@ export function layerBehaviours({ capabilities, size, unit, behaves }: Suite): v
       }
       await expectContent(node, fresh);
     });
+  } else if (capabilities.compressedPlain) {
+    behaves('takes a compressed write as any other', async ({ node, fresh, again }) => {
+      await node.write(0, new Uint8Array(unit).fill(65), { compressed: true });
+      fresh.fill(65, 0, unit);
+      expect((await node.blockStatus(0, 1)).compressed).to.equal(false);
+      await expectContent(await again(), fresh);
+    });
   } else {
     behaves('refuses a compressed write, or takes none of it', async ({ node, fresh }) => {
       if (!capabilities.keeps || node.kind === 'protocol') return;

@@ -23,7 +23,13 @@ function vmdk({ subformat, zeroGrains = false, backing = false, content }: Shape
     `vmdk, ${subformat}${zeroGrains ? ', zeroed grains' : ''}${backing ? ', over another' : ''}`,
     SIZE,
     // A grain keeps its place, and what lies in a flat extent is data, as for QEMU. QEMU changes no name of a backing file, either.
-    { backing, zeroStatus: false, renamesBacking: false, makeEmpty: subformat.endsWith('Sparse') },
+    {
+      backing,
+      zeroStatus: false,
+      renamesBacking: false,
+      makeEmpty: subformat.endsWith('Sparse'),
+      compressedPlain: subformat.endsWith('Sparse'),
+    },
     async (place, graph) => {
       const below = new Uint8Array(SIZE);
       if (backing) {
