@@ -1,7 +1,13 @@
 // Nodes that take compressed writes alone: whoever fills one compresses what it writes, or is refused before it begins.
 
 import { BlockError } from '../util/errors.js';
+import { skipFilters } from './chain.js';
 import type { BlockNode } from './node/node.js';
+
+/** Whether the image takes compressed writes, whatever filters lie over it. */
+export function takesCompressed(image: BlockNode): boolean {
+  return skipFilters(image).compression !== 'refused';
+}
 
 /** Whether what is written to `target` is compressed: it is `asked` for, or nothing else can be written there. */
 export function compresses(target: BlockNode, asked: boolean | undefined): boolean {

@@ -1,12 +1,10 @@
 // The job type `backup`: from the arguments of `blockdev-backup` to the driver in backup-driver.ts.
 
-import { skipFilters } from '../block/chain.js';
 import { checkPermissions } from '../block/child.js';
-import { compresses } from '../block/compression.js';
+import { compresses, takesCompressed } from '../block/compression.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import { SAVED_TO_SHARED } from '../block/node/saving-filter.js';
-import { knownDriver } from '../block/registry.js';
 import { ROLES } from '../block/roles.js';
 import { Perm } from '../block/types.js';
 import type { BlockdevBackup, OnCbwError } from '../schema/generated/types.js';
@@ -42,7 +40,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
   async make(env, args) {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
     if (source === target) throw new BlockError('invalid-argument', 'Source and target cannot be the same');
-    if (args.compress && knownDriver(skipFilters(target).driver)?.compresses !== true) {
+    if (args.compress && !takesCompressed(target)) {
       throw new BlockError('invalid-argument', 'Compression is not supported for this drive ');
     }
     await refuseSameStorage(source, target);

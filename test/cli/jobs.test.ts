@@ -236,6 +236,10 @@ describe('command line: jobs', function () {
     ],
     ['mirror --target=x --bitmap=b top.qcow2', "option '--bitmap' is not supported yet"],
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],
+    [
+      'backup --target=x --format=vmdk -o subformat=monolithicFlat --compress top.qcow2',
+      'Compression is not supported for this drive ',
+    ],
     ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a number from 1 to 64"],
     ['convert -C -S 4k -O raw top.qcow2 x', 'Cannot enable copy offloading when -S is used'],
     ['convert --progress=loud -O raw top.qcow2 x', '--progress must be used with bar, json or none as argument.'],

@@ -2,9 +2,10 @@
 // write of less is made one of whole clusters: what is there already is read, changed in part, and compressed again.
 
 import { skipFilters } from '../../block/chain.js';
+import { takesCompressed } from '../../block/compression.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
-import { findDriver, type OpenRequest } from '../../block/registry.js';
+import type { OpenRequest } from '../../block/registry.js';
 import type { Compression, Located, WriteFlags } from '../../block/types.js';
 import type { ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
@@ -55,7 +56,7 @@ class CompressNode extends FilterNode {
 export async function openCompress(request: OpenRequest<'compress'>): Promise<BlockNode> {
   const file = await request.openChild('file', null, 'filtered');
   const { driver, filename } = skipFilters(file);
-  if (findDriver(driver).compresses !== true) {
+  if (!takesCompressed(file)) {
     const message = `Compression is not supported for underlying format: ${driver}`;
     throw new BlockError('unsupported', message, { path: filename });
   }

@@ -69,6 +69,7 @@ export class VmdkNode extends FormatNode {
   readonly #descriptor: Descriptor;
   readonly #cid: ContentId;
   readonly #parts: Placed[] = [];
+  readonly #compression: Compression;
   #parentIsKnown = false;
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, parts: VmdkParts, permissions: Permissions) {
@@ -95,6 +96,7 @@ export class VmdkNode extends FormatNode {
       start += extent.line.length;
     }
     this.length = start;
+    this.#compression = compressionOf(this.#parts);
   }
 
   #makePart({ line, header, isOwn }: OpenedExtent, file: ImageFile, start: number, descriptorEnd: number): Part {
@@ -184,10 +186,7 @@ export class VmdkNode extends FormatNode {
   }
 
   override get compression(): Compression {
-    const has = (kind: typeof CompressedPart | typeof SparsePart): boolean =>
-      this.#parts.some(({ part }) => part instanceof kind);
-    if (has(CompressedPart)) return 'needed';
-    return has(SparsePart) ? 'taken' : 'refused';
+    return this.#compression;
   }
 
   override get clusterBytes(): number {
@@ -357,6 +356,12 @@ export class VmdkNode extends FormatNode {
       for (const { part } of this.#parts) part.clear();
     }
   }
+}
+
+/** Into grains that are not compressed, compressed writes go as any other, as with QEMU. */
+function compressionOf(parts: readonly Placed[]): Compression {
+  if (parts.some(({ part }) => part instanceof CompressedPart)) return 'needed';
+  return parts.some(({ part }) => part instanceof SparsePart) ? 'taken' : 'refused';
 }
 
 function refuseWriting(parts: readonly Placed[], path: string): void {
