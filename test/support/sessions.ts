@@ -35,8 +35,8 @@ export function typedIn(session: string): Typed[] {
 }
 
 /**
- * `text` without what is never the same: times and rates of io and bench, dates, process numbers, what a file takes on its file system, and spaces at the ends of
- * lines. No page needs another mark for it.
+ * `text` without what is never the same: times and rates of io and bench, dates, process numbers, what a file takes on its file system, how fragmented an image is that several workers have filled
+ * (whoever comes first gets the place), and spaces at the ends of lines. No page needs another mark for it.
  */
 export function withoutChance(text: string): string {
   return text
@@ -46,6 +46,7 @@ export function withoutChance(text: string): string {
     .replace(/(\d+) (bytes\/s|[KMG]iB\/s)/g, 'RATE')
     .replace(/\bheld by process .*$/gm, 'PROCESS')
     .replace(/^(disk size:) .*$/gm, '$1 SIZE')
+    .replace(/\d+\.\d\d% fragmented/g, 'SHARE fragmented')
     .replace(/[ \t]+$/gm, '')
     .trimEnd();
 }
