@@ -9,6 +9,8 @@ export interface CreateOption {
   member: string | null;
   /** Of a number: it is cut to 32 bits with a sign, as QEMU's tools do. */
   isInt?: true;
+  /** What QEMU's tools make of a number that is given; undefined: as if it was not. */
+  reading?: (value: number) => number | undefined;
   /** The value is the name of a file, the member what opens that. */
   isFile?: true;
   /** The option of which it is an older form: they cannot come together. */

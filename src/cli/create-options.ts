@@ -281,9 +281,9 @@ function put(options: Record<string, unknown>, member: string, value: unknown): 
   put(inner, member.slice(dot + 1), value);
 }
 
-function memberValue({ kind, isInt, isFile, values: named }: CreateOption, value: string): unknown {
+function memberValue({ kind, isInt, isFile, reading, values: named }: CreateOption, value: string): unknown {
   if (isInt) return Number(BigInt.asIntN(32, BigInt(value)));
-  if (kind === 'size' || kind === 'num') return exact(value);
+  if (kind === 'size' || kind === 'num') return reading === undefined ? exact(value) : reading(exact(value));
   if (kind === 'bool (on/off)') {
     const switched = isOn(value);
     return named === undefined ? switched : named[switched ? 'on' : 'off'];

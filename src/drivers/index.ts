@@ -29,6 +29,7 @@ import { probeQed } from './formats/qed/probe.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { vdiDriver } from './formats/vdi/definition.js';
 import { probeVdi } from './formats/vdi/probe.js';
+import { vhdxDriver } from './formats/vhdx/definition.js';
 import { probeVhdx } from './formats/vhdx/probe.js';
 import { vmdkDriver } from './formats/vmdk/definition.js';
 import { probeVmdk } from './formats/vmdk/probe.js';
@@ -51,7 +52,7 @@ export function registerDrivers(): void {
   registerFormat({ name: 'qcow', probe: (head) => probeQcow(head) });
   registerFormat({ name: 'qed', probe: (head) => probeQed(head), definition: () => qedDriver });
   registerFormat({ name: 'vdi', probe: (head) => probeVdi(head), definition: () => vdiDriver });
-  registerFormat({ name: 'vhdx', probe: (head) => probeVhdx(head) });
+  registerFormat({ name: 'vhdx', probe: (head) => probeVhdx(head), definition: () => vhdxDriver });
   registerFormat({ name: 'vpc', probe: (head) => probeVpc(head), definition: () => vpcDriver });
   registerFormat({ name: 'vmdk', probe: (head) => probeVmdk(head), definition: () => vmdkDriver });
   registerFormat({ name: 'parallels', probe: (head) => probeParallels(head), definition: () => parallelsDriver });

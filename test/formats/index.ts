@@ -8,7 +8,8 @@ import { QCOW2 } from './qcow2/fixture.js';
 import { QED } from './qed/fixture.js';
 import { RAW } from './raw/fixture.js';
 import { VDI } from './vdi/fixture.js';
+import { VHDX } from './vhdx/fixture.js';
 import { VMDK } from './vmdk/fixture.js';
 import { VPC } from './vpc/fixture.js';
 
-export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VMDK, VPC, PARALLELS, BOCHS, CLOOP];
+export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VHDX, VMDK, VPC, PARALLELS, BOCHS, CLOOP];

@@ -548,6 +548,8 @@ export type BlockdevDriver =
   | 'throttle'
   /** format: VirtualBox's image */
   | 'vdi'
+  /** format: the VHDX image of Hyper-V */
+  | 'vhdx'
   /** format: VMware's image */
   | 'vmdk'
   /** format: the VHD image of Virtual PC, Hyper-V and Xen */
@@ -1058,6 +1060,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
 
@@ -1197,6 +1200,29 @@ export interface BlockdevCreateOptionsVdi {
   preallocation?: PreallocMode;
 }
 
+/** Kinds of VHDX images that are made. */
+export type BlockdevVhdxSubformat =
+  /** a block gets its place when it is written to */
+  | 'dynamic'
+  /** every block has its place from the beginning */
+  | 'fixed';
+
+/** Creates a VHDX image in a node. */
+export interface BlockdevCreateOptionsVhdx {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** bytes of the log: a multiple of 1 MiB below 4 GiB (default: 1 MiB) */
+  'log-size'?: number;
+  /** bytes of a block: a power of two from 1 to 256 MiB (default: 8 to 64 MiB, which depends on the size of the disk) */
+  'block-size'?: number;
+  /** the kind of image (default: dynamic) */
+  subformat?: BlockdevVhdxSubformat;
+  /** blocks of a dynamic image that have no place are marked as zeroes, not as absent; a fixed image has no such blocks (default: true) */
+  'block-state-zero'?: boolean;
+}
+
 /** How a VMDK image is stored. */
 export type BlockdevVmdkSubformat =
   /** one file, which has space for what was written alone */
@@ -1295,6 +1321,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevCreateOptionsBase & { driver: 'throttle' })
   | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi)
+  | (BlockdevCreateOptionsBase & { driver: 'vhdx' } & BlockdevCreateOptionsVhdx)
   | (BlockdevCreateOptionsBase & { driver: 'vmdk' } & BlockdevCreateOptionsVmdk)
   | (BlockdevCreateOptionsBase & { driver: 'vpc' } & BlockdevCreateOptionsVpc);
 
@@ -2605,6 +2632,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevAmendOptionsBase & { driver: 'throttle' })
   | (BlockdevAmendOptionsBase & { driver: 'vdi' })
+  | (BlockdevAmendOptionsBase & { driver: 'vhdx' })
   | (BlockdevAmendOptionsBase & { driver: 'vmdk' })
   | (BlockdevAmendOptionsBase & { driver: 'vpc' });
 
@@ -2804,6 +2832,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
   | (BlockStatsSpecificBase & { driver: 'throttle' })
   | (BlockStatsSpecificBase & { driver: 'vdi' })
+  | (BlockStatsSpecificBase & { driver: 'vhdx' })
   | (BlockStatsSpecificBase & { driver: 'vmdk' })
   | (BlockStatsSpecificBase & { driver: 'vpc' });
 
@@ -3939,6 +3968,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
 
@@ -4141,6 +4171,8 @@ export interface QapiTypes {
   BlockdevCreateOptionsQed: BlockdevCreateOptionsQed;
   BlockdevCreateOptionsParallels: BlockdevCreateOptionsParallels;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;
+  BlockdevVhdxSubformat: BlockdevVhdxSubformat;
+  BlockdevCreateOptionsVhdx: BlockdevCreateOptionsVhdx;
   BlockdevVmdkSubformat: BlockdevVmdkSubformat;
   BlockdevVmdkAdapterType: BlockdevVmdkAdapterType;
   BlockdevCreateOptionsVmdk: BlockdevCreateOptionsVmdk;

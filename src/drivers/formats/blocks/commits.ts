@@ -16,6 +16,8 @@ export interface Committed {
   readonly levels: readonly Pages[];
   /** Writes what must be durable before the entries. Called before the first flush; `hasEntries`: there are entries to be written. */
   prepare?(hasEntries: boolean): Promise<void>;
+  /** Writes entries of one level, which are durable when it resolves: through a log, say. Default: to their places. */
+  write?(patches: readonly Patch[]): Promise<void>;
 }
 
 export class Commits {
@@ -54,8 +56,7 @@ export class Commits {
       await file.flush();
       for (const level of taken) {
         if (level.patches.length === 0) continue;
-        await writePatches(file, level.patches);
-        await file.flush();
+        await (this.#image.write?.(level.patches) ?? writeInPlace(file, level.patches));
       }
     } catch (error) {
       for (const { pages, patches } of taken) pages.failed(patches);
@@ -65,6 +66,8 @@ export class Commits {
   }
 }
 
-async function writePatches(file: ImageFile, patches: readonly Patch[]): Promise<void> {
+/** They are durable when it resolves. */
+export async function writeInPlace(file: ImageFile, patches: readonly Patch[]): Promise<void> {
   for (const { page, from, bytes } of patches) await file.write(page.offset + from, bytes);
+  await file.flush();
 }

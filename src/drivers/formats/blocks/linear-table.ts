@@ -1,6 +1,6 @@
 // A table of one number for each block, which lies in the file as one run, read page by page.
 
-import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { type Page, Pages } from './pages.js';
 
@@ -13,6 +13,8 @@ export interface LinearPlace {
   /** Number of entries. */
   entries: number;
   littleEndian: boolean;
+  /** The table is read and written in whole units of so many bytes: a divisor of 64 KiB. Default: sectors. */
+  unitBytes?: number;
 }
 
 /** Entries of 32 bits. */
@@ -22,7 +24,7 @@ export class LinearTable {
 
   constructor(file: ImageFile, place: LinearPlace) {
     this.#place = place;
-    this.pages = new Pages(file);
+    this.pages = new Pages(file, place.unitBytes);
   }
 
   /** Entry `index`; undefined where it is not in memory. */
@@ -67,10 +69,10 @@ export class LinearTable {
     this.pages.change(page, at, at + ENTRY_BYTES);
   }
 
-  /** Of the first sector behind the table. */
+  /** Of the first unit behind the table. */
   get #endOffset(): number {
-    const bytes = this.#place.entries * ENTRY_BYTES;
-    return this.#place.offset + Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
+    const { offset, entries, unitBytes = SECTOR_BYTES } = this.#place;
+    return offset + roundUp(entries * ENTRY_BYTES, unitBytes);
   }
 
   #pageOf(index: number): number {

@@ -48,14 +48,17 @@ export interface Patch {
 
 export class Pages {
   readonly #file: ImageFile;
+  readonly #unitBytes: number;
   /** By offset, in the order in which they were loaded. */
   readonly #pages = new Map<number, Page>();
   readonly #loading = new Map<number, Promise<Page>>();
   readonly #changed = new Set<Page>();
   #bytes = 0;
 
-  constructor(file: ImageFile) {
+  /** `unitBytes`: what was changed is written in whole units of this size. */
+  constructor(file: ImageFile, unitBytes = SECTOR_BYTES) {
     this.#file = file;
+    this.#unitBytes = unitBytes;
   }
 
   /** Bytes of changed pages. */
@@ -152,12 +155,12 @@ export class Pages {
     this.#changed.add(page);
   }
 
-  /** Takes what was changed, in whole sectors, as it is now: for a commit, which ends with `written` or `failed`. */
+  /** Takes what was changed, in whole units, as it is now: for a commit, which ends with `written` or `failed`. */
   take(): Patch[] {
     const patches: Patch[] = [];
     for (const page of this.#changed) {
-      const from = roundDown(page.from, SECTOR_BYTES);
-      const to = Math.min(page.bytes.length, roundUp(page.to, SECTOR_BYTES));
+      const from = roundDown(page.from, this.#unitBytes);
+      const to = Math.min(page.bytes.length, roundUp(page.to, this.#unitBytes));
       patches.push({ page, from, bytes: page.bytes.slice(from, to) });
       page.from = 0;
       page.to = 0;

@@ -1,0 +1,224 @@
+// vhdx: a dynamic or fixed image of Hyper-V. Its table is one entry for each block (blocks/node.ts); changes of it go through the log (log-writer.ts).
+//
+// An image that was not closed properly is read through its log, and replayed before it is written (`becomeWritable`). Before the first change, the table is looked through and the header gets
+// new GUIDs (`#begin`).
+
+import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
+import type { Graph } from '../../../block/graph.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
+import type { Permissions } from '../../../block/roles.js';
+import type { Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import { BlockError } from '../../../util/errors.js';
+import { Commits } from '../blocks/commits.js';
+import { BlocksNode } from '../blocks/node.js';
+import { VHDX_FINDING_WORDS } from './finding-words.js';
+import { NO_GUID, randomGuid } from './guid.js';
+import { HeaderStore } from './header-store.js';
+import type { Image } from './image.js';
+import { LogWriter } from './log-writer.js';
+import type { Parameters } from './metadata.js';
+import { repairTable } from './repair.js';
+import { ReplayedFile } from './replayed-file.js';
+import { VhdxSpace } from './space.js';
+import { type Survey, survey } from './survey.js';
+import { BlockAllocationTable, type TableShape } from './table.js';
+
+/** How an image is opened, beside what it says itself. */
+export interface VhdxOpening {
+  file: BlockNode;
+  permissions: Permissions;
+}
+
+export class VhdxNode extends BlocksNode {
+  override readonly driver = 'vhdx';
+  override readonly filename: string;
+  override readonly blockBytes: number;
+  override readonly holesAreAllocated = true;
+  override readonly hasZeroBlocks = true;
+  override readonly file: ReplayedFile;
+  override readonly tables: BlockAllocationTable;
+  override readonly space: VhdxSpace;
+  readonly #parameters: Parameters;
+  readonly #shape: TableShape;
+  readonly #store: HeaderStore;
+  readonly #log: LogWriter;
+  readonly #commits: Commits;
+  #isBegun = false;
+  #beginning: Promise<void> | null = null;
+
+  constructor(graph: Graph, node: NodeOptions, image: Image, { file, permissions }: VhdxOpening) {
+    super(graph, node);
+    this.filename = file.filename;
+    this.#parameters = image.parameters;
+    this.#shape = image.shape;
+    this.length = image.parameters.size;
+    this.blockBytes = image.parameters.blockBytes;
+    this.setChild('file', file, 'image', permissions);
+    this.file = new ReplayedFile(() => this.primary!, image.log);
+    this.tables = new BlockAllocationTable(this.file, this.#shape, () => this.file.fullLength);
+    this.space = new VhdxSpace(this.file, this.#shape);
+    this.#store = new HeaderStore(this.file, image.header);
+    this.#log = new LogWriter(this.file, this.#store, this.#random);
+    this.#commits = new Commits({
+      file: this.file,
+      levels: [this.tables.pages],
+      write: (patches) => this.#log.write(patches, this.space.end),
+    });
+  }
+
+  readonly #random = (): number => this.host.random();
+
+  /** The GUID of the disk's content, by which a differencing image knows its parent. */
+  get dataWriteGuid(): string {
+    return this.#store.header.dataWriteGuid;
+  }
+
+  /** The log's entries are in the file itself, and count no longer. Rejects with `io`, `no-space`. */
+  async becomeWritable(): Promise<void> {
+    await this.file.replay();
+    if (this.#store.header.logGuid === NO_GUID) return;
+    await this.#store.change({ logGuid: NO_GUID, fileWriteGuid: randomGuid(this.#random) });
+  }
+
+  /** Before the first change. Rejects with `corrupt-image` where an entry points to no place of its own, `no-space`, `io`. */
+  #begin(): Promise<void> | null {
+    if (this.#isBegun) return null;
+    this.#beginning ??= this.#prepare().finally(() => {
+      this.#beginning = null;
+    });
+    return this.#beginning;
+  }
+
+  async #prepare(): Promise<void> {
+    await this.becomeWritable();
+    const fault = await this.#survey((finding) => {
+      const reason = `${VHDX_FINDING_WORDS[finding.kind]!(finding)}: the image is to be repaired before it is written to`;
+      throw BlockError.at(this.filename, 'corrupt-image', reason, { operation: 'write' });
+    });
+    await this.#beginWith(fault);
+    await this.#store.change({
+      fileWriteGuid: randomGuid(this.#random),
+      dataWriteGuid: randomGuid(this.#random),
+    });
+    this.#isBegun = true;
+  }
+
+  /** The log and the space are ready for changes of the table. */
+  async #beginWith(found: Survey): Promise<void> {
+    const { logOffset, logBytes } = this.#store.header;
+    if (this.#log.capacity === 0 || logOffset + logBytes > this.file.length) {
+      const reason = 'The log has no room: the image is only read';
+      throw BlockError.at(this.filename, 'corrupt-image', reason, { operation: 'write' });
+    }
+    await this.#log.reserve();
+    this.space.begin(found);
+  }
+
+  #survey(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {
+    return survey(this.file, this.#shape, this.file.fullLength, report, kind);
+  }
+
+  override get looksIntoFile(): boolean {
+    return this.#parameters.isFixed;
+  }
+
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (this.file.hasLog || (write && !this.#isBegun)) return false;
+    return super.doLocate(offset, length, write, into);
+  }
+
+  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    await this.#begin();
+    await super.doWrite(offset, buffer, flags);
+  }
+
+  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    await this.#begin();
+    return super.doPrepareMove(extents, granule);
+  }
+
+  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    await this.#begin();
+    await super.doWriteZeroes(offset, length, flags);
+  }
+
+  protected override async doDiscard(offset: number, length: number): Promise<void> {
+    await this.#begin();
+    await super.doDiscard(offset, length);
+  }
+
+  override commit(): Promise<void> {
+    return this.#commits.commit();
+  }
+
+  override get abilities(): Abilities {
+    return {
+      details: () => ({ clusterSize: this.blockBytes, dirty: this.file.hasLog }),
+      check: (report) => this.#check(report),
+      repair: (kind, report) => this.alone('repair', () => this.#repair(kind, report)),
+    };
+  }
+
+  async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
+    if (!this.readOnly) await this.commit();
+    return (await this.#findAll(report)).result;
+  }
+
+  /** A log that is to be replayed counts as a corruption, as for QEMU. */
+  async #findAll(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {
+    if (this.file.hasLog) {
+      report({ kind: 'vhdx-log', severity: 'corruption', ...(kind !== undefined && { repairs: true }) });
+    }
+    const found = await this.#survey(report, kind);
+    found.result.corruptions += Number(this.file.hasLog);
+    return found;
+  }
+
+  async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
+    await this.commit();
+    const { result: before } = await this.#findAll(report, kind);
+    await this.becomeWritable();
+    this.tables.pages.clear();
+    const found = await this.#survey(() => undefined);
+    if (kind === 'all' && found.result.corruptions > 0) {
+      await this.#beginWith(found);
+      await this.#store.change({ fileWriteGuid: randomGuid(this.#random), dataWriteGuid: randomGuid(this.#random) });
+      await repairTable(found, {
+        file: this.file,
+        tables: this.tables,
+        space: this.space,
+        blockBytes: this.blockBytes,
+        commit: () => this.commit(),
+      });
+      await this.#log.release();
+      await this.file.cut(this.space.end);
+    }
+    const { result: after } = await this.#survey(() => undefined);
+    return { before, after };
+  }
+
+  override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
+    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly || readOnly) return null;
+    return { commit: () => undefined, complete: () => this.becomeWritable(), revert: () => undefined };
+  }
+
+  /** All is in the file, which ends with what is in use, and no entry of the log counts. */
+  async #finish(): Promise<void> {
+    await this.commit();
+    await this.#log.release();
+    if (!this.#isBegun) return;
+    await this.file.cut(this.space.end);
+    this.#isBegun = false;
+  }
+
+  protected override async doClose(): Promise<void> {
+    try {
+      if (!this.readOnly) await this.#finish();
+    } finally {
+      this.tables.pages.clear();
+    }
+  }
+}

@@ -1,0 +1,91 @@
+// Writes changes of the table through the log, so that each is there as a whole or not at all:
+//
+//   1  an entry with the new sectors is written, and flushed      2  the first time: the header says that entries with this GUID count, and is flushed
+//   3  the sectors are written to their places, and flushed
+//
+// The entries go to two places of the log in turns: while one is being written, the one before is whole, and replaying that again changes nothing. Each one stands for itself: it is the tail
+// that it names. When the image is closed, the header says again that no entry counts (`release`).
+
+import type { ImageFile } from '../../image-file.js';
+import type { Patch } from '../blocks/pages.js';
+import { NO_GUID, randomGuid } from './guid.js';
+import type { Header } from './header.js';
+import type { HeaderStore } from './header-store.js';
+import { capacityOf, encodeEntry, LOG_SECTOR_BYTES } from './log-entry.js';
+
+/** Larger entries would gain nothing. */
+const MAX_SLOT_BYTES = 512 << 10;
+
+/** Bytes of one of the two places. */
+function slotBytes({ logBytes }: Header): number {
+  return Math.min(MAX_SLOT_BYTES, Math.floor(logBytes / 2 / LOG_SECTOR_BYTES) * LOG_SECTOR_BYTES);
+}
+
+export class LogWriter {
+  readonly #file: ImageFile;
+  readonly #store: HeaderStore;
+  readonly #random: () => number;
+  /** Of the entries that count. */
+  #guid: string | null = null;
+  #sequence = 0n;
+
+  /** `random`: 32 random bits. */
+  constructor(file: ImageFile, store: HeaderStore, random: () => number) {
+    this.#file = file;
+    this.#store = store;
+    this.#random = random;
+  }
+
+  /** Sectors whose content fits into an entry: none where the log is too small. */
+  get capacity(): number {
+    const slot = slotBytes(this.#store.header);
+    return slot === 0 ? 0 : capacityOf(slot / LOG_SECTOR_BYTES);
+  }
+
+  /** An entry can be written, whatever fills the disk meanwhile. Rejects with `no-space`, `io`. */
+  async reserve(): Promise<void> {
+    await this.#file.reserve(this.#store.header.logOffset, 2 * slotBytes(this.#store.header));
+  }
+
+  /**
+   * Makes the patches durable in their places. `end`: the file is in use up to there, and what lies there is durable. Rejects with `io`, `no-space`; then they may be there, or in the log, or
+   * neither.
+   */
+  async write(patches: readonly Patch[], end: number): Promise<void> {
+    for (let first = 0; first < patches.length; ) {
+      let [last, sectors] = [first, 0];
+      for (; last < patches.length; last++) {
+        const more = patches[last].bytes.length / LOG_SECTOR_BYTES;
+        if (last > first && sectors + more > this.capacity) break;
+        sectors += more;
+      }
+      await this.#writeEntry(patches.slice(first, last), end);
+      first = last;
+    }
+  }
+
+  async #writeEntry(patches: readonly Patch[], end: number): Promise<void> {
+    const { header } = this.#store;
+    const guid = this.#guid ?? randomGuid(this.#random);
+    const sequence = this.#sequence + 1n;
+    const at = Number(sequence % 2n) * slotBytes(header);
+    const writes = patches.map(({ page, from, bytes }) => ({ offset: page.offset + from, bytes }));
+    const entry = encodeEntry({ guid, at, tail: at, sequence, flushedBytes: end, lastBytes: end, writes });
+    await this.#file.write(header.logOffset + at, entry);
+    await this.#file.flush();
+    if (this.#guid === null) {
+      await this.#store.change({ logGuid: guid });
+      this.#guid = guid;
+    }
+    this.#sequence = sequence;
+    for (const { offset, bytes } of writes) await this.#file.write(offset, bytes);
+    await this.#file.flush();
+  }
+
+  /** No entry counts any more: all are in their places. Rejects with `io`. */
+  async release(): Promise<void> {
+    if (this.#guid === null) return;
+    await this.#store.change({ logGuid: NO_GUID });
+    this.#guid = null;
+  }
+}

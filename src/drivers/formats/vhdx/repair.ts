@@ -1,0 +1,48 @@
+// The repair of the table. Afterwards each entry points to a place of its own: one that points to none is a hole, whose data is lost, and of entries that share a place, each but the first gets a
+// copy. The copies are on the disk before the entries, which go through the log.
+
+import type { ImageFile } from '../../image-file.js';
+import { HOLE } from '../blocks/places.js';
+import type { VhdxSpace } from './space.js';
+import type { Survey } from './survey.js';
+import type { BlockAllocationTable } from './table.js';
+
+const STEP_BYTES = 4 << 20;
+
+/** What the repair works with. */
+export interface Repaired {
+  file: ImageFile;
+  tables: BlockAllocationTable;
+  /** It begins behind all that is in use. */
+  space: VhdxSpace;
+  blockBytes: number;
+  /** Makes durable what was changed. */
+  commit(): Promise<void>;
+}
+
+/** Rejects with `io`, `no-space`; then it can be done again. */
+export async function repairTable({ lost, shared }: Survey, parts: Repaired): Promise<void> {
+  const { tables, space } = parts;
+  for (const index of lost) await setPlace(tables, index, HOLE);
+  for (const index of shared) {
+    await tables.load(index);
+    const { offset } = await space.take();
+    await copy(parts, tables.entry(index)!.place, offset);
+    await setPlace(tables, index, offset);
+  }
+  await parts.commit();
+}
+
+async function setPlace(tables: BlockAllocationTable, index: number, place: number): Promise<void> {
+  const release = await tables.prepare(index, index);
+  tables.set(index, place);
+  release();
+}
+
+async function copy({ file, blockBytes }: Repaired, from: number, to: number): Promise<void> {
+  const buffer = new Uint8Array(Math.min(STEP_BYTES, blockBytes));
+  for (let done = 0; done < blockBytes; done += buffer.length) {
+    await file.read(from + done, buffer);
+    await file.write(to + done, buffer);
+  }
+}

@@ -1,0 +1,124 @@
+// All entries of the table, read in order: what a check finds, and what is free.
+
+import type { CheckResult, RepairKind } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
+import { viewOf } from '../../../util/bytes.js';
+import type { ImageFile } from '../../image-file.js';
+import { Bits } from '../blocks/bits.js';
+import { FIRST_REGION_OFFSET, MAX_FILE_BYTES, MIB } from './header.js';
+import { ENTRY_BYTES, entryAt, isPlace, regionUnder, State, type TableShape } from './table.js';
+
+const STEP_BYTES = 1 << 20;
+
+/** Called with each block that has a place, or claims to have one, in order. */
+export type VisitBlock = (index: number, place: number, state: number) => void;
+
+/** Reads the table. Rejects with `io`. */
+export async function readEntries(file: ImageFile, shape: TableShape, visit: VisitBlock): Promise<void> {
+  const { offset, ratio, blocks } = shape;
+  const total = shape.entries * ENTRY_BYTES;
+  const buffer = new Uint8Array(Math.min(STEP_BYTES, total));
+  let index = 0;
+  let untilBitmap = ratio;
+  for (let done = 0; done < total; done += buffer.length) {
+    const bytes = buffer.subarray(0, Math.min(buffer.length, total - done));
+    await file.read(offset + done, bytes);
+    const view = viewOf(bytes);
+    for (let at = 0; at < bytes.length && index < blocks; at += ENTRY_BYTES) {
+      if (untilBitmap === 0) {
+        untilBitmap = ratio;
+        continue;
+      }
+      const low = view.getUint32(at, true);
+      if ((low & 7) > State.unmapped) {
+        const { state, place } = entryAt(low, view.getUint32(at + 4, true));
+        visit(index, place, state);
+      }
+      untilBitmap--;
+      index++;
+    }
+  }
+}
+
+/** Which parts of the file, of 1 MiB each, blocks lie on. */
+export class UsedSpace {
+  readonly #bits: Bits;
+  readonly #blockUnits: number;
+
+  constructor(fileBytes: number, blockBytes: number) {
+    this.#bits = new Bits(Math.ceil(Math.min(fileBytes, MAX_FILE_BYTES) / MIB));
+    this.#blockUnits = blockBytes / MIB;
+  }
+
+  /** A block that begins at `place`, where one may lie, shares nothing with another one. */
+  isFree(place: number): boolean {
+    const first = place / MIB;
+    for (let i = 0; i < this.#blockUnits; i++) if (this.#bits.has(first + i)) return false;
+    return true;
+  }
+
+  add(place: number): void {
+    const first = place / MIB;
+    for (let i = 0; i < this.#blockUnits; i++) this.#bits.add(first + i);
+  }
+}
+
+/** What the table says of the file. */
+export interface Survey {
+  result: CheckResult;
+  used: UsedSpace;
+  /** End of the blocks, and of all regions. */
+  end: number;
+  /** Blocks whose place is none, or another's, too. */
+  lost: number[];
+  shared: number[];
+}
+
+/** Each finding is one call of `report`, with `repairs` where `kind` is for it. `fileBytes`: the file's length. Rejects with `io`. */
+export async function survey(
+  file: ImageFile,
+  shape: TableShape,
+  fileBytes: number,
+  report: (finding: CheckFinding) => void,
+  kind?: RepairKind,
+): Promise<Survey> {
+  const { blockBytes, regions } = shape;
+  const used = new UsedSpace(fileBytes, blockBytes);
+  const lost: number[] = [];
+  const shared: number[] = [];
+  let corruptions = 0;
+  let end = regions.all.at(-1)![1];
+  const find = (finding: Omit<CheckFinding, 'severity'>): void => {
+    corruptions++;
+    report({ ...finding, severity: 'corruption', ...(kind === 'all' && { repairs: true }) } as CheckFinding);
+  };
+  await readEntries(file, shape, (index, place, state) => {
+    const guestOffset = index * blockBytes;
+    const at = { index, hostOffset: place, length: blockBytes, guestOffset };
+    if (state !== State.full) {
+      find({ kind: 'vhdx-state', index, content: 'none', guestOffset, entry: `0x${state.toString(16)}` });
+      lost.push(index);
+      return;
+    }
+    if (!isPlace(shape, place, blockBytes, fileBytes)) {
+      lost.push(index);
+      const under = regionUnder(shape, place, place + blockBytes);
+      if (place + blockBytes > fileBytes || place + blockBytes > MAX_FILE_BYTES) {
+        find({ kind: place > fileBytes ? 'vhdx-start-outside' : 'vhdx-end-outside', ...at, entries: fileBytes });
+      } else {
+        const region = under ?? [0, FIRST_REGION_OFFSET];
+        find({ kind: 'vhdx-overlap', ...at, reason: `${region[0]}-${region[1]}` });
+      }
+      return;
+    }
+    end = Math.max(end, place + blockBytes);
+    if (used.isFree(place)) used.add(place);
+    else {
+      shared.push(index);
+      find({ kind: 'vhdx-block-shared', ...at });
+    }
+  });
+  const unsaid = { imageEndOffset: 0, totalClusters: 0, allocatedClusters: 0 };
+  const result = { checkErrors: 0, corruptions, leaks: 0, ...unsaid, fragmentedClusters: 0, compressedClusters: 0 };
+  return { result, used, end, lost, shared };
+}
