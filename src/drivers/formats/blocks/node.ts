@@ -7,6 +7,9 @@ import type { ImageFile } from '../../image-file.js';
 import type { Below, BlockDisk, BlockSource, BlockTables } from './places.js';
 import { BlockRequests } from './requests.js';
 
+/** Larger blocks are often written in part: space that is allocated ahead for the whole of them would stay so. */
+const MAX_AHEAD_BYTES = 2 << 20;
+
 export abstract class BlocksNode extends FormatNode implements BlockDisk {
   abstract readonly blockBytes: number;
   abstract readonly file: ImageFile;
@@ -40,7 +43,7 @@ export abstract class BlocksNode extends FormatNode implements BlockDisk {
 
   override expectWrites(bytes: number): void {
     super.expectWrites(bytes);
-    if (Number.isSafeInteger(bytes) && bytes >= 0) this.file.expect(bytes);
+    if (Number.isSafeInteger(bytes) && bytes >= 0 && this.blockBytes <= MAX_AHEAD_BYTES) this.file.expect(bytes);
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {

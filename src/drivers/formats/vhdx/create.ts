@@ -122,7 +122,6 @@ function planOf(options: VhdxCreateOptions, path: string): Plan {
     sectorBytes: 512,
     physicalSectorBytes: 512,
     page83: NO_GUID,
-    parentLocator: null,
   };
   const log = rangeFrom(FIRST_REGION_OFFSET, logBytes);
   const bat = rangeFrom(log[1], tableRoom(parameters));

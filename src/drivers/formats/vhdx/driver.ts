@@ -70,11 +70,6 @@ export class VhdxNode extends BlocksNode {
 
   readonly #random = (): number => this.host.random();
 
-  /** The GUID of the disk's content, by which a differencing image knows its parent. */
-  get dataWriteGuid(): string {
-    return this.#store.header.dataWriteGuid;
-  }
-
   /** The log's entries are in the file itself, and count no longer. Rejects with `io`, `no-space`. */
   async becomeWritable(): Promise<void> {
     await this.file.replay();

@@ -15,8 +15,6 @@ const TABLE_BYTES = 64 << 10;
 const ENTRY_BYTES = 32;
 const FIRST_ENTRY = 32;
 const MAX_ENTRIES = 2047;
-/** A parent locator that is longer says nothing of use. */
-const MAX_LOCATOR_BYTES = MIB;
 const EntryField = { offset: 16, length: 20, flags: 24 } as const;
 const EntryFlag = { isVirtualDisk: 2, isRequired: 4 } as const;
 
@@ -44,8 +42,6 @@ export interface Parameters {
   physicalSectorBytes: number;
   /** The identity of the disk for SCSI's page 83. */
   page83: string;
-  /** Null: there is none. */
-  parentLocator: Uint8Array | null;
 }
 
 /** Blocks for each block of the sector bitmap: an entry for that follows theirs in the table. */
@@ -91,11 +87,11 @@ export async function readMetadata(read: ReadBytes, [start, end]: Range, path: s
     if (places.has(guid)) throw invalid(`The metadata table has two entries of one kind: ${guid}`);
     places.set(guid, [start + offset, start + offset + length]);
   }
-  const itemOf = async (guid: string, name: string, least: number): Promise<Uint8Array> => {
+  const itemOf = async (guid: string, name: string, length: number): Promise<Uint8Array> => {
     const place = places.get(guid);
     if (place === undefined) throw invalid(`The metadata have no ${name}`);
-    const [from, to] = place;
-    const bytes = new Uint8Array(Math.max(least, Math.min(to - from, MAX_LOCATOR_BYTES)));
+    const [from] = place;
+    const bytes = new Uint8Array(length);
     await read(from, bytes);
     return bytes;
   };
@@ -104,17 +100,15 @@ export async function readMetadata(read: ReadBytes, [start, end]: Range, path: s
   const sectorBytes = viewOf(await itemOf(Item.sectorBytes, 'logical sector size', 4)).getUint32(0, true);
   const physical = viewOf(await itemOf(Item.physicalSectorBytes, 'physical sector size', 4)).getUint32(0, true);
   const given = viewLe64(viewOf(await itemOf(Item.diskBytes, 'virtual disk size', 8)), 0);
-  const hasParent = (flags & ParameterFlag.hasParent) !== 0;
   const parameters: Parameters = {
     // As QEMU reads it: whole sectors.
     size: Math.floor(given / SECTOR_BYTES) * SECTOR_BYTES,
     blockBytes: fileParameters.getUint32(0, true),
     isFixed: (flags & ParameterFlag.isFixed) !== 0,
-    hasParent,
+    hasParent: (flags & ParameterFlag.hasParent) !== 0,
     sectorBytes,
     physicalSectorBytes: physical,
     page83: getGuid(await itemOf(Item.page83, 'identity of the disk', 16), 0),
-    parentLocator: hasParent ? await itemOf(Item.parentLocator, 'parent locator', 20) : null,
   };
   refuseInvalid(parameters, invalid);
   return parameters;

@@ -13,7 +13,7 @@ import { LOG_SECTOR_BYTES } from './log-entry.js';
 import { chunkRatio, entryCount, entryOf, type Parameters } from './metadata.js';
 
 export const ENTRY_BYTES = 8;
-export const State = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, full: 6, partial: 7 } as const;
+export const State = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, full: 6 } as const;
 const STATE_MASK = 7;
 const PLACE_MASK = 0xfff0_0000;
 
@@ -97,23 +97,9 @@ export class BlockAllocationTable implements BlockTables {
 
   /** The entry of block `index`; undefined where it is not in memory. */
   entry(index: number): Entry | undefined {
-    return this.#entry(entryOf(index, this.#shape.ratio));
-  }
-
-  /** The same for the block of the sector bitmap that describes block `index`. */
-  bitmapEntry(index: number): Entry | undefined {
-    return this.#entry(this.#bitmapEntryOf(index));
-  }
-
-  #bitmapEntryOf(index: number): number {
-    const { ratio } = this.#shape;
-    return (Math.floor(index / ratio) + 1) * (ratio + 1) - 1;
-  }
-
-  #entry(number: number): Entry | undefined {
-    const low = this.#words.get(2 * number);
-    if (low === undefined) return undefined;
-    return entryAt(low, this.#words.get(2 * number + 1)!);
+    const number = 2 * entryOf(index, this.#shape.ratio);
+    const low = this.#words.get(number);
+    return low === undefined ? undefined : entryAt(low, this.#words.get(number + 1)!);
   }
 
   place(index: number): number | undefined {
@@ -124,26 +110,15 @@ export class BlockAllocationTable implements BlockTables {
     if (state === State.zero) return ZERO;
     if (state <= State.unmapped) return HOLE;
     const place = this.#words.get(number + 1)! * HIGH_WORD + ((low & PLACE_MASK) >>> 0);
-    if (state === State.full) return this.checked(index, place, this.#shape.blockBytes);
-    throw this.badState(index, state);
-  }
-
-  /** `place`, where so many bytes of block `index` may lie there. Throws `corrupt-image`. */
-  checked(index: number, place: number, bytes: number): number {
-    if (isPlace(this.#shape, place, bytes, this.#fileBytes())) return place;
+    if (state !== State.full) {
+      throw badEntry(this.#path, `VHDX BAT entry ${index} has the state ${state}, which is not valid`, place);
+    }
+    if (isPlace(this.#shape, place, this.#shape.blockBytes, this.#fileBytes())) return place;
     throw badEntry(this.#path, `VHDX BAT entry ${index} points to no place of a block: ${place}`, place);
-  }
-
-  badState(index: number, state: number): Error {
-    return badEntry(this.#path, `VHDX BAT entry ${index} has the state ${state}, which is not valid`, 0);
   }
 
   load(index: number): Promise<void> {
     return this.#words.load(2 * entryOf(index, this.#shape.ratio));
-  }
-
-  loadBitmap(index: number): Promise<void> {
-    return this.#words.load(2 * this.#bitmapEntryOf(index));
   }
 
   prepare(first: number, last: number): Promise<() => void> {

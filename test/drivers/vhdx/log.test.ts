@@ -1,0 +1,131 @@
+// The log of VHDX images: how it is replayed, in memory and in the file, and that what is no valid entry counts for nothing.
+
+import { expect } from 'chai';
+import { describe, it } from 'mocha';
+import { createImage } from '../../../src/block/create.js';
+import { openNode } from '../../../src/block/open.js';
+import { encodeEntry, type NewEntry } from '../../../src/drivers/formats/vhdx/log-entry.js';
+import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
+import { checkImage } from '../../../src/workspace/check.js';
+import { MIB, withLog } from '../../formats/vhdx/images.js';
+import { type Bench, failureOf, makeBench, readNode, used } from '../support.js';
+
+const PATH = '/image';
+const OPTIONS: BlockdevOptions = { driver: 'vhdx', file: { driver: 'file', filename: PATH } };
+const TABLE = 2 * MIB;
+const LOG = MIB;
+
+/** An image of four blocks, of which the second is full of the byte 5, and the bytes of its table. */
+async function bench(): Promise<{ made: Bench; image: Buffer; table: Uint8Array }> {
+  const made = makeBench();
+  await createImage(made.graph, PATH, { driver: 'vhdx', size: 4 * MIB, 'block-size': MIB });
+  const node = await used(openNode(made.graph, OPTIONS));
+  await node.write(MIB, new Uint8Array(MIB).fill(5));
+  await made.graph.closeAll();
+  const image = Buffer.from(made.host.readFile(PATH));
+  return { made, image, table: Uint8Array.from(image.subarray(TABLE, TABLE + 4096)) };
+}
+
+/** The same as after a loss of power: the change of the table is in the log alone. */
+async function cutOff(): Promise<{ made: Bench; image: Buffer; table: Uint8Array }> {
+  const { made, image, table } = await bench();
+  image.writeBigUInt64LE(2n, TABLE + 8);
+  const logged = withLog(image, TABLE, table);
+  made.host.writeFile(PATH, logged);
+  return { made, image: logged, table };
+}
+
+async function second({ graph }: Bench, readOnly: boolean): Promise<number> {
+  const node = await openNode(graph, OPTIONS, { readOnly });
+  const bytes = new Uint8Array(512);
+  await readNode(node, MIB, bytes);
+  await graph.closeAll();
+  return bytes[0];
+}
+
+const bytesOf = ({ host }: Bench): Buffer => Buffer.from(host.readFile(PATH));
+const guidsOf = (image: Buffer): string[] => [0x10030, 0x20030].map((at) => image.toString('hex', at, at + 16));
+
+describe('vhdx: log', () => {
+  it('is replayed in memory for who only reads, and the file stays as it is', async () => {
+    const { made, image } = await cutOff();
+    expect(await second(made, true)).to.equal(5);
+    expect(bytesOf(made).equals(image)).to.equal(true);
+  });
+
+  it('is replayed in the file for who writes, and counts no longer', async () => {
+    const { made, table } = await cutOff();
+    expect(await second(made, false)).to.equal(5);
+    const image = bytesOf(made);
+    expect(Uint8Array.from(image.subarray(TABLE, TABLE + 4096))).to.deep.equal(table);
+    expect(guidsOf(image)).to.include('0'.repeat(32));
+    image.fill(0xff, LOG, LOG + MIB);
+    made.host.writeFile(PATH, image);
+    expect(await second(made, true)).to.equal(5);
+  });
+
+  it('is what a check finds', async () => {
+    const { made } = await cutOff();
+    const { graph } = made;
+    const kinds: string[] = [];
+    const { result } = await checkImage(graph, OPTIONS, {}, ({ kind }) => kinds.push(kind));
+    expect([result.corruptions, kinds]).to.deep.equal([1, ['vhdx-log']]);
+  });
+
+  for (const [what, at] of [
+    ['header', 16],
+    ['descriptor', 64 + 16],
+    ['data', 4096 + 100],
+    ['signature of the data', 4096],
+  ] as const) {
+    it(`an entry whose ${what} is damaged counts for nothing`, async () => {
+      const { made, image } = await cutOff();
+      image[LOG + at] ^= 1;
+      made.host.writeFile(PATH, image);
+      expect(await second(made, true)).to.equal(0);
+    });
+  }
+
+  it('of two sequences the one with the higher number counts, from the tail that its head names, also around the end of the ring', async () => {
+    const { made, image, table } = await cutOff();
+    const old = Uint8Array.from(table).fill(0, 8, 16);
+    const guid = image.toString('hex', LOG + 32, LOG + 48);
+    const base = { guid, flushedBytes: image.length, lastBytes: image.length };
+    const put = (entry: Pick<NewEntry, 'at' | 'tail' | 'sequence'>, bytes: Uint8Array): void => {
+      const encoded = encodeEntry({ ...base, ...entry, writes: [{ offset: TABLE, bytes }] });
+      const inside = Math.min(encoded.length, MIB - entry.at);
+      image.set(encoded.subarray(0, inside), LOG + entry.at);
+      image.set(encoded.subarray(inside), LOG);
+    };
+    put({ at: 0, tail: 0, sequence: 7n }, old);
+    // 8 KiB each: the second one goes around the end.
+    const first = MIB - 12288;
+    put({ at: first, tail: first, sequence: 20n }, old);
+    put({ at: MIB - 4096, tail: first, sequence: 21n }, table);
+    made.host.writeFile(PATH, image);
+    expect(await second(made, true)).to.equal(5);
+    put({ at: first, tail: first, sequence: 19n }, old);
+    made.host.writeFile(PATH, image);
+    expect(await second(made, true), 'a head whose tail is not there').to.equal(0);
+  });
+
+  it('of an image that was cut since is refused', async () => {
+    const { made, image } = await cutOff();
+    made.host.writeFile(PATH, image.subarray(0, image.length - MIB));
+    expect((await failureOf(openNode(made.graph, OPTIONS, { readOnly: true }))).code).to.equal('corrupt-image');
+  });
+
+  it('holds the table before that is written, and no entry counts when the image is closed', async () => {
+    const { made } = await bench();
+    const node = await used(openNode(made.graph, OPTIONS));
+    await node.write(0, new Uint8Array(512).fill(9));
+    await node.flush();
+    const open = bytesOf(made);
+    const guid = open.toString('hex', LOG + 512 * 1024 + 32, LOG + 512 * 1024 + 48);
+    expect(guidsOf(open)).to.include(guid);
+    await made.graph.closeAll();
+    const closed = bytesOf(made);
+    const newer = closed.readBigUInt64LE(0x10008) > closed.readBigUInt64LE(0x20008) ? 0 : 1;
+    expect(guidsOf(closed)[newer]).to.equal('0'.repeat(32));
+  });
+});
