@@ -130,6 +130,24 @@ describe('vhdx: table', () => {
     expect(await firstBytes(made)).to.deep.equal([9, 1, 3, 4]);
   });
 
+  it("a file that ends where the last block's part of the disk does, as QEMU's fixed ones do, is read and written", async () => {
+    const { made, image } = await bench();
+    image.writeBigUInt64LE(BigInt(3 * MIB + 1024), METADATA + 65536 + 8);
+    const cut = image.subarray(0, 7 * MIB + 1024);
+    made.host.writeFile(PATH, cut);
+    expect(await findings(made)).to.deep.equal([]);
+    const node = await used(openNode(made.graph, OPTIONS));
+    await node.write(3 * MIB + 512, new Uint8Array(512).fill(9));
+    await made.graph.closeAll();
+    const end = new Uint8Array(1024);
+    await readNode(await openNode(made.graph, OPTIONS, { readOnly: true }), 3 * MIB, end);
+    await made.graph.closeAll();
+    expect([end[0], end[511], end[512], end[1023]]).to.deep.equal([4, 4, 9, 9]);
+    expect(await findings(made)).to.deep.equal([]);
+    made.host.writeFile(PATH, image.subarray(0, 7 * MIB + 512));
+    expect(await findings(made)).to.deep.equal(['vhdx-end-outside']);
+  });
+
   it('a disk of sectors of 4096 bytes is read and written', async () => {
     const { made, image } = await bench();
     image.writeUInt32LE(4096, METADATA + 65536 + 32);

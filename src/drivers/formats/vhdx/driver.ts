@@ -109,6 +109,8 @@ export class VhdxNode extends BlocksNode {
     }
     await this.#log.reserve();
     this.space.begin(found);
+    // The last block may have been cut off.
+    await this.file.ensureLength(this.space.end);
   }
 
   #survey(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {

@@ -6,7 +6,7 @@ import { viewOf } from '../../../util/bytes.js';
 import type { ImageFile } from '../../image-file.js';
 import { Bits } from '../blocks/bits.js';
 import { FIRST_REGION_OFFSET, MAX_FILE_BYTES, MIB } from './header.js';
-import { ENTRY_BYTES, entryAt, isPlace, regionUnder, State, type TableShape } from './table.js';
+import { ENTRY_BYTES, entryAt, isPlace, neededBytes, regionUnder, State, type TableShape } from './table.js';
 
 const STEP_BYTES = 1 << 20;
 
@@ -83,7 +83,8 @@ export async function survey(
   kind?: RepairKind,
 ): Promise<Survey> {
   const { blockBytes, regions } = shape;
-  const used = new UsedSpace(fileBytes, blockBytes);
+  // The last block may go on behind the end of the file.
+  const used = new UsedSpace(fileBytes + blockBytes, blockBytes);
   const lost: number[] = [];
   const shared: number[] = [];
   let corruptions = 0;
@@ -100,10 +101,10 @@ export async function survey(
       lost.push(index);
       return;
     }
-    if (!isPlace(shape, place, blockBytes, fileBytes)) {
+    if (!isPlace(shape, index, place, fileBytes)) {
       lost.push(index);
       const under = regionUnder(shape, place, place + blockBytes);
-      if (place + blockBytes > fileBytes || place + blockBytes > MAX_FILE_BYTES) {
+      if (place + neededBytes(shape, index) > fileBytes || place + blockBytes > MAX_FILE_BYTES) {
         find({ kind: place > fileBytes ? 'vhdx-start-outside' : 'vhdx-end-outside', ...at, entries: fileBytes });
       } else {
         const region = under ?? [0, FIRST_REGION_OFFSET];

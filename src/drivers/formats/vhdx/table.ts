@@ -25,16 +25,20 @@ export interface TableShape {
   readonly blockBytes: number;
   /** Number of the disk's blocks. */
   readonly blocks: number;
+  /** Bytes of the last block that the disk has: QEMU's fixed images end there. */
+  readonly lastBytes: number;
   readonly regions: Regions;
 }
 
 export function shapeOf(parameters: Parameters, regions: Regions): TableShape {
+  const blocks = Math.ceil(parameters.size / parameters.blockBytes);
   return {
     offset: regions.bat[0],
     entries: entryCount(parameters),
     ratio: chunkRatio(parameters),
     blockBytes: parameters.blockBytes,
-    blocks: Math.ceil(parameters.size / parameters.blockBytes),
+    blocks,
+    lastBytes: parameters.size - (blocks - 1) * parameters.blockBytes,
     regions,
   };
 }
@@ -60,11 +64,16 @@ export function regionUnder({ regions }: TableShape, start: number, end: number)
   return regions.all.find(([from, to]) => start < to && from < end);
 }
 
-/** Whether a block may lie there: in the file of `fileBytes`, on nothing else. */
-export function isPlace(shape: TableShape, place: number, bytes: number, fileBytes: number): boolean {
-  const end = place + bytes;
-  if (place < FIRST_REGION_OFFSET || end > fileBytes || end > MAX_FILE_BYTES) return false;
-  return regionUnder(shape, place, end) === undefined;
+/** Bytes of block `index` that the file has to have. */
+export function neededBytes({ blocks, blockBytes, lastBytes }: TableShape, index: number): number {
+  return index === blocks - 1 ? lastBytes : blockBytes;
+}
+
+/** Whether block `index` may lie there: in the file of `fileBytes`, on nothing else. */
+export function isPlace(shape: TableShape, index: number, place: number, fileBytes: number): boolean {
+  const end = place + shape.blockBytes;
+  const isInside = place + neededBytes(shape, index) <= fileBytes && end <= MAX_FILE_BYTES;
+  return isInside && place >= FIRST_REGION_OFFSET && regionUnder(shape, place, end) === undefined;
 }
 
 export class BlockAllocationTable implements BlockTables {
@@ -113,7 +122,7 @@ export class BlockAllocationTable implements BlockTables {
     if (state !== State.full) {
       throw badEntry(this.#path, `VHDX BAT entry ${index} has the state ${state}, which is not valid`, place);
     }
-    if (isPlace(this.#shape, place, this.#shape.blockBytes, this.#fileBytes())) return place;
+    if (isPlace(this.#shape, index, place, this.#fileBytes())) return place;
     throw badEntry(this.#path, `VHDX BAT entry ${index} points to no place of a block: ${place}`, place);
   }
 
