@@ -8,7 +8,8 @@
 //      Host --- Memory   aligned buffers, zero test
 //        |  \-- Clock    now, timers
 //        |  |-- Codecs   deflate, zstd, on worker threads
-//        |  \-- Ciphers  AES, PBKDF2, on worker threads
+//        |  |-- Ciphers  AES, PBKDF2, on worker threads
+//        |  \-- Folders  what lies below a folder, and nothing else
 //      HostFile          read, write, flush, fallocate, seek, locks
 
 import type { BlockError } from '../util/errors.js';
@@ -352,6 +353,47 @@ export interface Compared {
   fault: { error: BlockError; side: 'a' | 'b'; at: number } | null;
 }
 
+/** What lies in a folder. */
+export interface FolderEntry {
+  name: string;
+  kind: 'file' | 'folder' | 'link' | 'other';
+  /** Bytes; of a file. */
+  size: number;
+  /** As `FileInfo.id`. */
+  id: string;
+  /** When its content was changed last, in milliseconds since 1970, with fractions. */
+  mtimeMs: number;
+  /** When anything of it was changed last. */
+  ctimeMs: number;
+  /** When it was read last. */
+  atimeMs: number;
+}
+
+/** The names that lead from the folder to something below it; none: the folder itself. */
+export type FolderPath = readonly string[];
+
+/**
+ * A folder that is open: what lies in it is reached through it alone, name by name, and no link is followed on the way. Whatever is renamed or put in its
+ * place meanwhile, nothing outside of it is opened.
+ */
+export interface HostFolder {
+  /** As it was opened. */
+  readonly path: string;
+  /** What lies there, in the system's order. Rejects with `limit` where there is more than `most`, and as `info`. */
+  entries(folder: FolderPath, most: number): Promise<FolderEntry[]>;
+  /** Rejects with `not-found`, `permission`, and with `loop` where a link lies on the way. */
+  info(path: FolderPath): Promise<FolderEntry>;
+  /** Opens a file below it for reading. Rejects as `info`. */
+  openFile(path: FolderPath): Promise<HostFile>;
+  /** Files that were opened in it stay open. */
+  close(): Promise<void>;
+}
+
+export interface Folders {
+  /** Opens a folder; `path` itself may be a link. Rejects with `not-found`, `permission`, `invalid-argument` where it is no folder. */
+  open(path: string): Promise<HostFolder>;
+}
+
 export interface Host {
   /** `io_uring`, `threads`, `simulated`. */
   readonly engine: string;
@@ -361,6 +403,7 @@ export interface Host {
   readonly ciphers: Ciphers;
   readonly net: Net;
   readonly characters: Characters;
+  readonly folders: Folders;
   /** What other programs have passed to this one. */
   readonly passed: PassedDescriptors;
   /** 32 random bits. */

@@ -33,6 +33,6 @@ export function readOnlyUse(
   return { node: { ...node, readOnly: true }, permissions: ROLES.image.permissions({ ...use, readOnly: true }) };
 }
 
-function isReadOnly(path: string): BlockError {
+export function isReadOnly(path: string): BlockError {
   return BlockError.at(path, 'read-only', 'Image is read-only', { operation: 'open' });
 }

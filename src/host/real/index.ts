@@ -28,6 +28,7 @@ import { NO_FD } from './descriptor.js';
 import { duplicate, isOpenFor } from './duplicate.js';
 import { Engine, type EnginePlan, type Faults, Requester } from './engine.js';
 import { RealFile, type RealFileOptions } from './file.js';
+import { RealFolders } from './folders.js';
 import { freeSpaceAt } from './free-space.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
@@ -133,6 +134,7 @@ export class RealHost implements Host {
   #ciphers: NativeCiphers | undefined;
   #net: RealNet | undefined;
   #characters: RealCharacters | undefined;
+  #folders: RealFolders | undefined;
   #mover: Mover | undefined;
   #comparer: Comparer | undefined;
   #files = new Set<RealFile>();
@@ -170,6 +172,14 @@ export class RealHost implements Host {
     return this.#characters;
   }
 
+  get folders(): RealFolders {
+    this.#folders ??= new RealFolders(async (at, flags, path) => {
+      const found = await this.#openDescriptor(at, path, flags, false);
+      return this.#file({ ...found, path, writable: false, direct: false, descriptor: null });
+    });
+    return this.#folders;
+  }
+
   random(): number {
     // Loaded here: it takes 2 ms, which most commands need not spend.
     return process.getBuiltinModule('node:crypto').randomBytes(4).readUInt32LE();
@@ -187,7 +197,7 @@ export class RealHost implements Host {
         ? this.passed.find(path, flags & ~constants.O_CREAT, (fd) => isOpenFor(this.#native, fd, options))
         : { fd: options.descriptor, release: () => undefined };
     if (passed !== null) return this.#openAgain(path, passed, options);
-    const found = await this.#openDescriptor(path, flags, direct);
+    const found = await this.#openDescriptor(encodeName(path), path, flags, direct);
     const file = this.#file({ ...found, path, writable, direct, descriptor: null });
     if (create === 'truncate') await this.#truncated(file);
     return file;
@@ -307,8 +317,8 @@ export class RealHost implements Host {
     return file;
   }
 
-  async #openDescriptor(path: string, flags: number, direct: boolean) {
-    const bytes = encodeName(path);
+  /** Opens what `bytes` name; messages call it `path`. */
+  async #openDescriptor(bytes: Buffer, path: string, flags: number, direct: boolean) {
     const name = this.memory.allocate(bytes.byteLength + 1);
     const findings = this.memory.allocate(12);
     try {

@@ -52,8 +52,18 @@ export async function infoOfPath(native: Native, path: string, waits: boolean): 
   }
 }
 
+export function kindOfMode(mode: bigint): FileKind {
+  return kindOfType(Number(mode >> 12n) & 15);
+}
+
+/** `FileInfo.id`. */
+export function idOf(stats: BigIntStats): string {
+  // A device may have several names, each with an inode of its own.
+  return isDevice(stats.mode) ? `device:${stats.rdev}` : `${stats.dev}:${stats.ino}`;
+}
+
 function isDevice(mode: bigint): boolean {
-  const kind = kindOfType(Number(mode >> 12n) & 15);
+  const kind = kindOfMode(mode);
   return kind === 'block' || kind === 'character';
 }
 
@@ -65,11 +75,10 @@ function infoOf(stats: BigIntStats): FileInfo {
       `size of ${stats.size} bytes: sizes beyond ${Number.MAX_SAFE_INTEGER} bytes (2^53 - 1) are not supported`,
     );
   return {
-    kind: kindOfType(Number(stats.mode >> 12n) & 15),
+    kind: kindOfMode(stats.mode),
     size,
     allocated: Number(stats.blocks) * 512,
-    // A device may have several names, each with an inode of its own.
-    id: isDevice(stats.mode) ? `device:${stats.rdev}` : `${stats.dev}:${stats.ino}`,
+    id: idOf(stats),
     mtimeMs: Number(stats.mtimeNs) / 1e6,
   };
 }

@@ -44,6 +44,7 @@ import { SimDisk, type SimFeature } from './disk.js';
 import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
 import { type FileContext, SimFile } from './file.js';
+import { SIM_FOLDERS } from './folders.js';
 import { SimMemory } from './memory.js';
 import { moveNow, SimRun } from './move.js';
 import { SimNet } from './net.js';
@@ -62,6 +63,7 @@ export class SimHost implements Host {
   readonly ciphers: SimCiphers;
   readonly net: SimNet;
   readonly characters = SIM_CHARACTERS;
+  readonly folders = SIM_FOLDERS;
   /** There are no descriptors in the simulation. */
   readonly passed = new PassedDescriptors(() => undefined);
   private readonly disk: SimDisk;
