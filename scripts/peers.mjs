@@ -19,6 +19,8 @@ const PACKAGES = {
   'grub-mkimage': ['grub-common'],
   'qemu-system-x86_64': ['qemu-system-x86'],
   mke2fs: ['e2fsprogs'],
+  mcopy: ['mtools'],
+  'fsck.fat': ['dosfstools'],
   openssl: ['openssl'],
   python3: ['python3'],
 };

@@ -3,7 +3,6 @@
 import { meantLine } from '../util/nearest.js';
 
 const PROTOCOLS: ReadonlySet<string> = new Set([
-  'fat',
   'ftp',
   'ftps',
   'gluster',
@@ -15,7 +14,6 @@ const PROTOCOLS: ReadonlySet<string> = new Set([
   'nvme',
   'rbd',
   'ssh',
-  'vvfat',
 ]);
 
 /**

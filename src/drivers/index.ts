@@ -38,6 +38,7 @@ import { probeVpc } from './formats/vpc/probe.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
+import { vvfatDriver } from './protocols/vvfat/definition.js';
 
 /** Registers all drivers. Must be called before anything is opened; more calls do nothing. */
 export function registerDrivers(): void {
@@ -46,6 +47,7 @@ export function registerDrivers(): void {
   registerDriver(nbdDriver);
   registerDriver(nullCoDriver);
   registerDriver(nullAioDriver);
+  registerDriver(vvfatDriver);
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
   registerDriver(luksDriver);

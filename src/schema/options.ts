@@ -106,7 +106,21 @@ function formatJson(value: unknown): string {
 }
 
 /** QEMU prints members in the order of its hash table, which is the same each time. This order was observed in its output. */
-const PRINT_ORDER = ['throttle-group', 'read-zeroes', 'offset', 'backing', 'driver', 'size', 'file', 'filename'];
+const PRINT_ORDER = [
+  'throttle-group',
+  'read-zeroes',
+  'offset',
+  'fat-type',
+  'dir',
+  'backing',
+  'driver',
+  'floppy',
+  'label',
+  'rw',
+  'size',
+  'file',
+  'filename',
+];
 
 function rank(key: string): number {
   const index = PRINT_ORDER.indexOf(key);

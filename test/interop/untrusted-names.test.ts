@@ -20,6 +20,8 @@ const NEVER: readonly string[] = [
   'json:{"driver":"raw","file":{"driver":"host_device","filename":"/dev/zero"}}',
   './fifo',
   './folder',
+  'fat:./folder',
+  'json:{"driver":"vvfat","dir":"folder"}',
   './to-proc',
   'json:{"driver":"raw","file":"#block0"}',
 ];

@@ -17,6 +17,7 @@ import { overlap } from './effects/overlap.js';
 import { qcow2Effects } from './effects/qcow2.js';
 import { quorumEffects } from './effects/quorum.js';
 import { small } from './effects/small.js';
+import { vvfatEffects } from './effects/vvfat.js';
 
 const EFFECTS: Effects = {
   ...general,
@@ -30,6 +31,7 @@ const EFFECTS: Effects = {
   ...qcow2Effects,
   ...overlap,
   ...create,
+  ...vvfatEffects,
   ...Object.assign({}, ...FORMATS.map(({ effects }) => effects)),
 };
 

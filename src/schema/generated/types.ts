@@ -553,7 +553,9 @@ export type BlockdevDriver =
   /** format: VMware's image */
   | 'vmdk'
   /** format: the VHD image of Virtual PC, Hyper-V and Xen */
-  | 'vpc';
+  | 'vpc'
+  /** protocol: a folder, shown as a disk with a FAT file system */
+  | 'vvfat';
 
 /** What a discard request does. */
 export type BlockdevDiscardOptions =
@@ -626,6 +628,20 @@ export interface BlockdevOptionsNull {
   'latency-ns'?: number;
   /** the node reports that it reads as zeroes (default: false) */
   'read-zeroes'?: boolean;
+}
+
+/** Driver options of vvfat. */
+export interface BlockdevOptionsVVFAT {
+  /** path of the folder */
+  dir: string;
+  /** 12, 16 or 32 (default: 16, and 12 of a floppy) */
+  'fat-type'?: number;
+  /** the disk is a floppy of 2.88 MB, or 1.44 MB with FAT12, without a partition table (default: false) */
+  floppy?: boolean;
+  /** name of the volume, up to 11 characters (default: QEMU VVFAT) */
+  label?: string;
+  /** what is written to the disk is written to the folder (default: false) */
+  rw?: boolean;
 }
 
 /** Options of every format. */
@@ -1062,7 +1078,8 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
-  | (BlockdevOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
+  | (BlockdevOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc)
+  | (BlockdevOptionsBase & { driver: 'vvfat' } & BlockdevOptionsVVFAT);
 
 /** A node. */
 export type BlockdevRef =
@@ -1323,7 +1340,8 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi)
   | (BlockdevCreateOptionsBase & { driver: 'vhdx' } & BlockdevCreateOptionsVhdx)
   | (BlockdevCreateOptionsBase & { driver: 'vmdk' } & BlockdevCreateOptionsVmdk)
-  | (BlockdevCreateOptionsBase & { driver: 'vpc' } & BlockdevCreateOptionsVpc);
+  | (BlockdevCreateOptionsBase & { driver: 'vpc' } & BlockdevCreateOptionsVpc)
+  | (BlockdevCreateOptionsBase & { driver: 'vvfat' });
 
 /** An internal snapshot. */
 export interface SnapshotInfo {
@@ -2634,7 +2652,8 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'vdi' })
   | (BlockdevAmendOptionsBase & { driver: 'vhdx' })
   | (BlockdevAmendOptionsBase & { driver: 'vmdk' })
-  | (BlockdevAmendOptionsBase & { driver: 'vpc' });
+  | (BlockdevAmendOptionsBase & { driver: 'vpc' })
+  | (BlockdevAmendOptionsBase & { driver: 'vvfat' });
 
 /** Starts a job that changes what an image says of itself: the key slots of an encrypted one. It stays listed until job-dismiss. */
 export interface XBlockdevAmendArguments {
@@ -2834,7 +2853,8 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'vdi' })
   | (BlockStatsSpecificBase & { driver: 'vhdx' })
   | (BlockStatsSpecificBase & { driver: 'vmdk' })
-  | (BlockStatsSpecificBase & { driver: 'vpc' });
+  | (BlockStatsSpecificBase & { driver: 'vpc' })
+  | (BlockStatsSpecificBase & { driver: 'vvfat' });
 
 /** Figures of a device and its nodes, or of one node. */
 export interface BlockStats {
@@ -3970,7 +3990,8 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
-  | (BlockdevDeviceOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc);
+  | (BlockdevDeviceOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc)
+  | (BlockdevDeviceOptionsBase & { driver: 'vvfat' } & BlockdevOptionsVVFAT);
 
 /** Opens an image and makes a device on it. In the options of its nodes, an empty string as backing node stands for none. */
 export interface BlockdevAdd21Arguments {
@@ -4133,6 +4154,7 @@ export interface QapiTypes {
   BlockdevOptionsFile: BlockdevOptionsFile;
   BlockdevOptionsNbd: BlockdevOptionsNbd;
   BlockdevOptionsNull: BlockdevOptionsNull;
+  BlockdevOptionsVVFAT: BlockdevOptionsVVFAT;
   BlockdevOptionsGenericFormat: BlockdevOptionsGenericFormat;
   BlockdevOptionsRaw: BlockdevOptionsRaw;
   BlockdevOptionsGenericCOWFormat: BlockdevOptionsGenericCOWFormat;

@@ -1,0 +1,80 @@
+// The driver definition of vvfat: its names and options, and how a folder is opened.
+
+import { isReadOnly } from '../../../block/node/read-only-format.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { HostFolder } from '../../../host/host.js';
+import { formatJsonFilename } from '../../../schema/options.js';
+import { BlockError, toBlockError } from '../../../util/errors.js';
+import { wordsOfErrno } from '../../../util/system-words.js';
+import { VvfatNode } from './driver.js';
+import { geometryOf } from './geometry.js';
+import { layOut } from './layout.js';
+import { parseFatName } from './name.js';
+import { SHORT_NAME_BYTES } from './names.js';
+import { scanFolder } from './scan.js';
+
+const DEFAULT_LABEL = 'QEMU VVFAT';
+
+async function openFolder(request: OpenRequest<'vvfat'>): Promise<VvfatNode> {
+  const { graph, node, options, autoReadOnly } = request;
+  const { dir, 'fat-type': fatType = 0, floppy = false, label, rw = false } = options;
+  const geometry = geometryOf(fatType, floppy);
+  const volume = labelBytes(label ?? DEFAULT_LABEL);
+  const filename = formatJsonFilename({
+    driver: 'vvfat',
+    dir,
+    'fat-type': options['fat-type'],
+    floppy: options.floppy,
+    label,
+    rw: options.rw,
+  });
+  if (rw) {
+    if (node.readOnly) {
+      throw new BlockError('invalid-argument', "Unable to set VVFAT to 'rw' when drive is read-only", { path: dir });
+    }
+    throw new BlockError('unsupported', "Diskwright does not write to a folder yet: leave out 'rw'", { path: dir });
+  }
+  if (!node.readOnly && !autoReadOnly) throw isReadOnly(filename);
+  const folder = await openDirectory(request, dir);
+  try {
+    const scan = await scanFolder(folder, geometry);
+    const regions = layOut(geometry, scan, volume);
+    return new VvfatNode(graph, { ...node, readOnly: true }, filename, folder, geometry, regions);
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
+}
+
+async function openDirectory({ graph }: OpenRequest<'vvfat'>, dir: string): Promise<HostFolder> {
+  try {
+    return await graph.host.folders.open(dir);
+  } catch (cause) {
+    const { code, errno, message } = toBlockError(cause);
+    const why = (errno !== undefined && wordsOfErrno(errno)) || message;
+    throw new BlockError(code, `Could not read directory ${dir}: ${why}`, {
+      path: dir,
+      operation: 'open',
+      errno,
+      cause,
+    });
+  }
+}
+
+/** Throws `invalid-argument`. */
+function labelBytes(label: string): Uint8Array {
+  if (Buffer.byteLength(label) > SHORT_NAME_BYTES) {
+    throw new BlockError('invalid-argument', 'vvfat label cannot be longer than 11 bytes');
+  }
+  if (!/^[\x20-\x7e]*$/.test(label)) {
+    throw new BlockError('invalid-argument', 'vvfat label can only have characters of ASCII');
+  }
+  return Buffer.from(label.padEnd(SHORT_NAME_BYTES));
+}
+
+export const vvfatDriver: DriverDefinition<'vvfat'> = {
+  name: 'vvfat',
+  kind: 'protocol',
+  names: { prefixes: ['fat'], parse: parseFatName, format: ({ dir }) => `fat:${dir}` },
+  open: openFolder,
+};
