@@ -28,6 +28,30 @@ describe('command line beside qemu-img: images of all kinds', function () {
     });
   }
 
+  for (const format of ['vmdk', 'qed', 'qcow2']) {
+    it(`map of ${format} over a shorter backing file`, () => {
+      const size = 700 * 1024 + 512;
+      shop.must('qemu-img', 'create', '-q', '-f', format, `below.${format}`, String(size));
+      shop.qemuIo(`below.${format}`, 'write 64k 600k');
+      shop.must(
+        'qemu-img',
+        'create',
+        '-q',
+        '-f',
+        format,
+        '-b',
+        `below.${format}`,
+        '-F',
+        format,
+        `above.${format}`,
+        '20M',
+      );
+      shop.qemuIo(`above.${format}`, 'write 300k 4k', 'write 5M 60k');
+      same('map', '--output=json', `above.${format}`);
+      same('map', '--output=human', `above.${format}`);
+    });
+  }
+
   for (const [name, operate, options = ''] of DAMAGES) {
     it(`check of ${name}`, () => {
       const image = 'damaged.qcow2';

@@ -40,6 +40,12 @@ export interface Below {
   read(offset: number, buffer: Uint8Array): Promise<void>;
 }
 
+/** How far a run of holes at `offset` has one status: up to the end of what lies below, and zeroes beyond it. */
+export function holeRun(below: Below | null, offset: number, length: number): { length: number; zero: boolean } {
+  const left = (below?.length ?? 0) - offset;
+  return left <= 0 ? { length, zero: true } : { length: Math.min(length, left), zero: false };
+}
+
 /** A disk in blocks, or a part of one that has tables of its own. Offsets count from its beginning. */
 export interface BlockDisk {
   readonly blockBytes: number;

@@ -12,7 +12,7 @@ import type { BlockStatus, Extent, Located, MovePlace, ZeroFlags } from '../../.
 import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { prepareBlocks } from './move.js';
-import { type BlockDisk, HOLE, takeAll, ZERO } from './places.js';
+import { type BlockDisk, HOLE, holeRun, takeAll, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
 
 /** Changed tables of so many bytes are written before more is written to the disk. */
@@ -112,11 +112,11 @@ export class BlockRequests {
   statusSync(offset: number, length: number): BlockStatus | null {
     const run = this.#runAt(offset, length);
     if (run === null || (run.place >= 0 && this.#disk.looksIntoFile)) return null;
-    return this.#statusOf(run);
+    return this.#statusOf(run, offset);
   }
 
   async status(offset: number, length: number): Promise<BlockStatus> {
-    const status = this.#statusOf(await this.#loadedRun(offset, length));
+    const status = this.#statusOf(await this.#loadedRun(offset, length), offset);
     if (status.offset < 0 || !this.#disk.looksIntoFile) return status;
     const { node } = this.#disk.file.link;
     if (status.offset >= node.length) return { ...status, zero: true };
@@ -124,13 +124,13 @@ export class BlockRequests {
     return { ...status, length: below.length, zero: below.zero };
   }
 
-  #statusOf({ place, length }: Run): BlockStatus {
+  #statusOf({ place, length }: Run, at: number): BlockStatus {
     const none = { length, compressed: false, offset: -1, node: null };
     if (place >= 0)
       return { ...none, allocated: true, data: true, zero: false, offset: place, node: this.#disk.file.link.node };
     if (place === ZERO) return { ...none, allocated: true, data: false, zero: true };
-    const isAlone = this.#disk.below === null;
-    return { ...none, allocated: isAlone && this.#disk.holesAreAllocated, data: false, zero: isAlone };
+    const { below, holesAreAllocated } = this.#disk;
+    return { ...none, allocated: below === null && holesAreAllocated, data: false, ...holeRun(below, at, length) };
   }
 
   async write(offset: number, buffer: Uint8Array): Promise<void> {

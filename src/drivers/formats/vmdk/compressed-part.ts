@@ -9,7 +9,7 @@ import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
-import { HOLE, ZERO } from '../blocks/places.js';
+import { HOLE, holeRun, ZERO } from '../blocks/places.js';
 import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
@@ -189,7 +189,8 @@ export class CompressedPart implements Part {
     const none = { length: Math.min(length, end - offset), offset: -1, node: null };
     if (place >= 0) return { ...none, allocated: true, data: true, zero: false, compressed: true };
     if (place === ZERO) return { ...none, allocated: true, data: false, zero: true, compressed: false };
-    return { ...none, allocated: false, data: false, zero: this.#owner.below() === null, compressed: false };
+    const hole = holeRun(this.#owner.below(), offset, none.length);
+    return { ...none, allocated: false, data: false, compressed: false, ...hole };
   }
 
   /** Whole grains, and the last one up to the end of the disk. */

@@ -15,6 +15,7 @@ import { SECTOR_BYTES } from '../../../util/numbers.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { ImageFile } from '../../image-file.js';
 import { Pages } from '../blocks/pages.js';
+import { holeRun } from '../blocks/places.js';
 import { warnOfChecksum } from './checksum.js';
 import type { VpcOpening } from './driver.js';
 import { parseFooter } from './footer.js';
@@ -150,17 +151,17 @@ export class DifferencingNode extends FormatNode {
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
     const run = this.#runAt(offset, length);
-    return run === null ? null : this.#statusOf(run);
+    return run === null ? null : this.#statusOf(run, offset);
   }
 
   protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.#statusOf(await this.#loadedRun(offset, length));
+    return this.#statusOf(await this.#loadedRun(offset, length), offset);
   }
 
-  #statusOf({ place, length }: Run): BlockStatus {
+  #statusOf({ place, length }: Run, at: number): BlockStatus {
     if (place < 0) {
-      const zero = this.cow === null;
-      return { length, compressed: false, allocated: false, data: false, zero, offset: -1, node: null };
+      const hole = holeRun(this.cow, at, length);
+      return { ...hole, compressed: false, allocated: false, data: false, offset: -1, node: null };
     }
     const { node } = this.primary!;
     return { length, compressed: false, allocated: true, data: true, zero: false, offset: place, node };
