@@ -62,6 +62,8 @@ export interface MutantKind {
   readonly repairs: boolean;
   /** `IMAGE` is the header alone, and `DATA`, which is named, too, the disk. */
   readonly data: boolean;
+  /** The file that is opened, and names `IMAGE`. Left out: `IMAGE` is opened. */
+  readonly descriptor?: string;
   /** Of the numbers in its metadata. */
   readonly byteOrder: 'big' | 'little';
   /** How an image is opened: the same for a sound one and for a mutant. */

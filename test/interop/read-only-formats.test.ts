@@ -10,6 +10,7 @@ import { bochsImage } from '../formats/bochs/images.js';
 import { BXIMAGE } from '../formats/bochs/sample.js';
 import { cloopImage } from '../formats/cloop/images.js';
 import { CREATE_COMPRESSED_FS } from '../formats/cloop/sample.js';
+import { SE_GRAIN, type SeGrain, type SeLine, seDescriptor, seExtent } from '../formats/vmdk/se-images.js';
 import { Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { seedsOf, spanOf } from '../support/sample.js';
@@ -45,6 +46,19 @@ function drawCloop(random: Random): Drawn {
     content.fill(random.below(256), from, Math.min(content.length, from + random.between(1, 5000)));
   }
   return { image: cloopImage(content, blockBytes), content };
+}
+
+/** A part of a disk, and its file; only the last part of a disk may end within a grain, so none does. */
+function drawSe(random: Random, filename: string): SeLine & { content: Buffer } {
+  const grainsOfDisk = random.between(1, 9000);
+  const grains = random.between(1, 40);
+  const placed = new Map<number, SeGrain>();
+  for (let left = random.between(0, 60); left > 0; left--) {
+    const kind = random.pick<'data' | 'unmapped' | 'zeroes'>(['data', 'data', 'unmapped', 'zeroes']);
+    placed.set(random.below(grainsOfDisk), kind === 'data' ? random.below(grains) : kind);
+  }
+  const size = grainsOfDisk * SE_GRAIN;
+  return { size, filename, content: seExtent({ size, grains }, placed).content };
 }
 
 const FORMATS: readonly [name: string, draw: (random: Random) => Drawn][] = [
@@ -114,6 +128,34 @@ describe('formats that are only read', function () {
       expect(readFileSync(shop.path('theirs')).equals(content)).to.equal(true);
     });
   }
+
+  it(`vmdk, seSparse: reads as qemu-img does, also over another disk (${spanOf(SEEDS)})`, () => {
+    for (const seed of SEEDS) {
+      const random = new Random(seed, 3);
+      const parts = Array.from({ length: random.between(1, 3) }, (_, i) => drawSe(random, `e${i}`));
+      for (const { filename, content } of parts) writeFileSync(shop.path(filename), content);
+      const hasParent = random.chance(0.5);
+      if (hasParent) {
+        const sectors = random.between(1, 9000);
+        shop.qemuImg('create', '-q', '-f', 'vmdk', 'parent.vmdk', String(sectors * SECTOR));
+        shop.qemuIo('parent.vmdk', `write -P 77 0 ${sectors * SECTOR}`);
+      }
+      const cid = hasParent ? /CID=([0-9a-f]{8})/.exec(readFileSync(shop.path('parent.vmdk'), 'latin1'))![1] : '';
+      const parent = hasParent ? { cid, filename: 'parent.vmdk' } : undefined;
+      writeFileSync(shop.path('image'), seDescriptor(parts, parent));
+      for (const words of [
+        ['info', '--output=json', 'image'],
+        ['map', '--output=json', 'image'],
+        ['measure', '-O', 'qcow2', '--output=json', 'image'],
+        ['check', '--output=json', 'image'],
+      ]) {
+        expect(shop.ours(...words).stdout, `${seed}: ${words[0]}`).to.equal(shop.qemuImg(...words).stdout);
+      }
+      shop.qemuImg('convert', '-O', 'raw', 'image', 'theirs');
+      expect(shop.ours('convert', '-O', 'raw', 'image', 'ours').stderr, `${seed}`).to.equal('');
+      expect(readFileSync(shop.path('theirs')).equals(readFileSync(shop.path('ours'))), `${seed}`).to.equal(true);
+    }
+  });
 
   it('bochs: reads what bximage makes', () => {
     const content = Buffer.alloc(1008 * SECTOR);

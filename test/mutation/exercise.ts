@@ -44,7 +44,7 @@ export interface Actions {
 export async function exercise(
   host: SimHost,
   graph: Graph,
-  { options, data }: Pick<MutantKind, 'options' | 'data'>,
+  { options, data, descriptor }: Pick<MutantKind, 'options' | 'data' | 'descriptor'>,
   { writes, repairs }: Actions,
 ): Promise<Outcome> {
   const outcome: Outcome = { opened: false, repaired: false, slowestMs: 0 };
@@ -71,7 +71,8 @@ export async function exercise(
     await action(node);
     await step('close', () => graph.release(node));
   };
-  await step('info', () => info(host, graph, options, data ? [IMAGE, DATA] : [IMAGE]));
+  const named = [IMAGE, ...(data ? [DATA] : []), ...(descriptor === undefined ? [] : [descriptor])];
+  await step('info', () => info(host, graph, options, named));
   await use(true, (node) => step('read, map', () => look(node)));
   await step('check', async () => void (await checkImage(graph, options, {}, () => undefined)));
   if (writes) await use(false, (node) => write(node, step));

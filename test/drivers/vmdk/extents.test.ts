@@ -109,7 +109,7 @@ describe('extents of VMDK', () => {
       'unsupported',
       "Unsupported image type 'custom'",
     ],
-    ['of seSparse', 'seSparse', 'RW 2048 SESPARSE "a"', 'unsupported', 'seSparse'],
+    ['that is not seSparse', 'seSparse', 'RW 2048 SESPARSE "a"', 'invalid-image', 'Bad const header magic'],
     ['of which there are none', 'monolithicFlat', '', 'invalid-image', 'names no extents'],
     ['that is too large', 'monolithicFlat', 'RW 99999999999999 FLAT "a" 0', 'unsupported', 'too large'],
   ];

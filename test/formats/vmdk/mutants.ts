@@ -5,6 +5,7 @@ import { openNode } from '../../../src/block/open.js';
 import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
 import { graphWith, IMAGE } from '../../mutation/images.js';
 import type { MadeMutant, MutantKind, Place } from '../fixture.js';
+import { SE_GRAIN, type SeGrain, seDescriptor, seExtent } from './se-images.js';
 
 const GRAIN_BYTES = 65536;
 const GRAINS = 6;
@@ -45,7 +46,50 @@ async function makeCompressed(): Promise<MadeMutant> {
   return { files, places: [[4, 79], [4, 79], ...tables, ...tables, [GRAIN_BYTES, GRAIN_BYTES + 64]] };
 }
 
-export const VMDK_MUTANTS: readonly MutantKind[] = [
+const DESCRIPTOR = '/disk.vmdk';
+
+async function makeSe(): Promise<MadeMutant> {
+  const { content, directory, tables } = seExtent(
+    { size: 5000 * SE_GRAIN, grains: 4 },
+    new Map<number, SeGrain>([
+      [0, 3],
+      [1, 0],
+      [3, 'zeroes'],
+      [4, 'unmapped'],
+      [4095, 1],
+      [4096, 2],
+    ]),
+  );
+  const descriptor = seDescriptor([{ size: 5000 * SE_GRAIN, filename: IMAGE.slice(1) }]);
+  return {
+    files: new Map([
+      [IMAGE, content],
+      [DESCRIPTOR, Buffer.from(descriptor)],
+    ]),
+    places: [
+      [0, 208],
+      [128, 208],
+      [512, 544],
+      [directory, directory + 16],
+      [directory, directory + 16],
+      [tables, tables + 48],
+      [tables + 4095 * 8, tables + 4097 * 8],
+    ],
+  };
+}
+
+const SE_MUTANTS: MutantKind = {
+  name: 'vmdk, seSparse',
+  costly: false,
+  repairs: false,
+  data: false,
+  descriptor: DESCRIPTOR,
+  byteOrder: 'little',
+  options: { driver: 'vmdk', file: { driver: 'file', filename: DESCRIPTOR } },
+  make: makeSe,
+};
+
+const OWN_MUTANTS: readonly MutantKind[] = [
   { name: 'vmdk', make: () => makeSparse(false) },
   { name: 'vmdk, zeroed grains', make: () => makeSparse(true) },
   { name: 'vmdk, compressed', make: makeCompressed },
@@ -58,3 +102,5 @@ export const VMDK_MUTANTS: readonly MutantKind[] = [
   options: OPTIONS,
   make,
 }));
+
+export const VMDK_MUTANTS: readonly MutantKind[] = [...OWN_MUTANTS, SE_MUTANTS];

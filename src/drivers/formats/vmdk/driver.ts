@@ -34,6 +34,8 @@ import { type Descriptor, type ExtentLine, NO_PARENT } from './descriptor.js';
 import { FlatPart, ZeroPart } from './flat-part.js';
 import type { SparseHeader } from './header.js';
 import type { Part } from './part.js';
+import type { SeHeader } from './se-header.js';
+import { SePart } from './se-part.js';
 import { type SparseOwner, SparsePart } from './sparse-part.js';
 
 /** An extent that was opened. */
@@ -42,7 +44,7 @@ export interface OpenedExtent {
   /** Null: the image's own file, or none (of zeroes). */
   node: BlockNode | null;
   /** Null: it is flat. */
-  header: SparseHeader | null;
+  layout: SparseHeader | SeHeader | null;
   /** It lies in the file of the descriptor. */
   isOwn: boolean;
 }
@@ -99,19 +101,20 @@ export class VmdkNode extends FormatNode {
     this.#compression = compressionOf(this.#parts);
   }
 
-  #makePart({ line, header, isOwn }: OpenedExtent, file: ImageFile, start: number, descriptorEnd: number): Part {
+  #makePart({ line, layout, isOwn }: OpenedExtent, file: ImageFile, start: number, descriptorEnd: number): Part {
     if (line.kind === 'ZERO') return new ZeroPart(line, this.filename);
-    if (header === null) return new FlatPart(file, line);
+    if (layout === null) return new FlatPart(file, line);
     const owner: SparseOwner = {
       memory: this.host.memory,
       descriptorEnd,
       below: () => this.#belowFrom(start),
       writeData: (offset, length, flags) => super.doWriteZeroes(start + offset, length, flags),
     };
+    if ('grains' in layout) return new SePart(file, layout, line.length, owner);
     const kind = isOwn ? '' : line.kind;
-    return header.isCompressed
-      ? new CompressedPart(file, header, kind, line.length, this.host, owner)
-      : new SparsePart(file, header, kind, line.length, owner);
+    return layout.isCompressed
+      ? new CompressedPart(file, layout, kind, line.length, this.host, owner)
+      : new SparsePart(file, layout, kind, line.length, owner);
   }
 
   get contentId(): number {
@@ -314,7 +317,11 @@ export class VmdkNode extends FormatNode {
 
   async #check(parts: readonly CheckedPart[], report: (finding: CheckFinding) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#commit();
-    return checkVmdk(parts, report);
+    const result = await checkVmdk(parts, report);
+    for (const { part, start } of this.#parts) {
+      if (part instanceof SePart) result.corruptions += await part.check(start, report);
+    }
+    return result;
   }
 
   async #repair(
@@ -369,6 +376,7 @@ function refuseWriting(parts: readonly Placed[], path: string): void {
     if (part instanceof CompressedPart && part.header.hasFooter) {
       throw onlyRead(path, 'A stream-optimised VMDK image with a footer is only read');
     }
+    if (part instanceof SePart) throw onlyRead(path, 'No write support for seSparse images available');
     if (!(part instanceof SparsePart)) continue;
     const { header } = part;
     if (header.isCowd) throw onlyRead(path, 'A sparse VMDK extent of ESX is only read');

@@ -20,6 +20,7 @@ import {
 } from './descriptor.js';
 import { type OpenedExtent, VmdkNode, type VmdkParts } from './driver.js';
 import { ENTRY_BYTES, footerOffset, HEADER_BYTES, headerOfFooter, parseHeader, type SparseHeader } from './header.js';
+import { parseSeHeader, SE_HEADER_BYTES, type SeHeader, volatileOffset } from './se-header.js';
 
 const FOOTER_BYTES = 3 * HEADER_BYTES;
 
@@ -105,7 +106,7 @@ function ownExtent(bytes: Uint8Array, file: BlockNode): VmdkParts {
     descriptor: parseDescriptor(text, file.filename),
     descriptorStart,
     descriptorEnd,
-    extents: [{ line, node: null, header, isOwn: true }],
+    extents: [{ line, node: null, layout: header, isOwn: true }],
   };
 }
 
@@ -118,13 +119,8 @@ async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, fil
   const seen = new Set([await fileId(file)]);
   const extents: OpenedExtent[] = [];
   for (const [i, line] of lines.entries()) {
-    if (line.kind === 'SESPARSE') {
-      throw BlockError.at(path, 'unsupported', 'VMDK extents in the seSparse format are not supported', {
-        operation: 'open',
-      });
-    }
     if (line.kind === 'ZERO') {
-      extents.push({ line, node: null, header: null, isOwn: false });
+      extents.push({ line, node: null, layout: null, isOwn: false });
       continue;
     }
     const node = await request.openChild(
@@ -142,26 +138,44 @@ async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, fil
       throw BlockError.at(path, 'invalid-image', `The extent '${line.filename}' is used twice`, { operation: 'open' });
     }
     seen.add(id);
-    extents.push({ line, node, header: isFlat ? null : await sparseHeader(request, node, line), isOwn: false });
+    extents.push({ line, node, layout: isFlat ? null : await layoutOf(request, node, line), isOwn: false });
   }
   return { descriptor, descriptorStart: 0, descriptorEnd: text.length, extents };
 }
 
-async function sparseHeader(request: OpenRequest<'vmdk'>, node: BlockNode, line: ExtentLine): Promise<SparseHeader> {
+/** The header of a sparse extent that is a file of its own. Rejects with `invalid-image`, `unsupported`, `io`. */
+async function layoutOf(
+  request: OpenRequest<'vmdk'>,
+  node: BlockNode,
+  line: ExtentLine,
+): Promise<SparseHeader | SeHeader> {
   const look: OutsideUse = {
     user: { userName: `node '${request.node.nodeName}'` },
     role: 'root',
     perm: Perm.CONSISTENT_READ,
     shared: PERM_ALL,
   };
-  const header = headerIn(await withLink(node, look, readDeciding), node);
-  checkDirectories(header, HEADER_BYTES, node);
+  const read: (link: Child) => Promise<SparseHeader | SeHeader> =
+    line.kind === 'SESPARSE' ? readSeHeader : readSparseHeader;
+  const header = await withLink(node, look, read);
   if (header.capacity < line.length) {
     throw BlockError.at(node.filename, 'invalid-image', 'The extent is smaller than its descriptor says', {
       operation: 'open',
     });
   }
   return header;
+}
+
+async function readSparseHeader(link: Child): Promise<SparseHeader> {
+  const header = headerIn(await readDeciding(link), link.node);
+  checkDirectories(header, HEADER_BYTES, link.node);
+  return header;
+}
+
+async function readSeHeader(link: Child): Promise<SeHeader> {
+  const constant = await readHead(link, SE_HEADER_BYTES);
+  const volatile = await readHead(link, SE_HEADER_BYTES, volatileOffset(constant, link.length));
+  return parseSeHeader(constant, volatile, link.length, link.node.filename);
 }
 
 /** An extent's name is a path, beside the descriptor where it is relative: never a protocol's, however it begins. */
