@@ -218,11 +218,17 @@ export class BackupDriver implements JobDriver, WriteObserver {
     return this.#copy.dirtyBytes > 0;
   }
 
+  /** What is compressed is left out cluster by cluster. */
+  get #zeroStep(): number {
+    const { granularity } = this.#copy;
+    return this.#options.compress ? granularity : Math.min(granularity, this.#target.copyUnitBytes || granularity);
+  }
+
   get #moving(): TransferOptions {
     return {
       source: linkOf(this.#sourceLink),
       target: linkOf(this.#targetLink),
-      zeroStep: this.#targetIsZero && !this.#options.copyRange ? this.#copy.granularity : 0,
+      zeroStep: this.#targetIsZero && !this.#options.copyRange ? this.#zeroStep : 0,
       zeroes: this.#targetIsZero ? 'skip' : 'write',
       unmap: false,
       compareStep: this.#compares ? this.#copy.granularity : 0,

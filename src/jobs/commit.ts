@@ -177,7 +177,7 @@ class CommitDriver implements JobDriver {
     } finally {
       ctx.leaveIo();
     }
-    const align = Math.max(base.clusterBytes, SECTOR_BYTES);
+    const align = Math.max(base.copyUnitBytes, SECTOR_BYTES);
     const plan = new Plan(
       { source: top, base, classify: ownContent, align, maxPieceBytes: MAX_PIECE_BYTES },
       0,

@@ -77,7 +77,7 @@ class ByteCopy {
     this.#grows = grows && !link.node.fixedSize;
     this.#isZero = isNew && readsAsZeroes(link.node);
     const step = sparseStep(sparseSize);
-    this.#granule = step === 0 ? 0 : Math.max(step, link.node.clusterBytes);
+    this.#granule = step === 0 ? 0 : Math.max(step, compress ? link.node.clusterBytes : link.node.copyUnitBytes);
     this.#flags = compress || fua ? { ...(compress && { compressed: true }), ...(fua && { fua: true }) } : undefined;
     this.#zeroFlags = { mayUnmap: true, ...(fua && { fua: true }) };
   }

@@ -97,9 +97,10 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
 
   const step = sparseStep(sparseSize);
   // What is compressed is compressed, or left out, cluster by cluster.
-  const zeroStep = step === 0 || options.copyRange ? 0 : Math.max(target.clusterBytes, compress ? SECTOR_BYTES : step);
+  const unit = compress ? target.clusterBytes : target.copyUnitBytes;
+  const zeroStep = step === 0 || options.copyRange ? 0 : Math.max(unit, compress ? SECTOR_BYTES : step);
   // What the source knows to be zero is left out in smaller units than what is looked through.
-  const align = Math.max(target.clusterBytes, Math.min(step, DEFAULT_SPARSE_BYTES), 1);
+  const align = Math.max(unit, Math.min(step, DEFAULT_SPARSE_BYTES), 1);
   const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
   const total = Math.max(length, target.length);
   let current = 0;

@@ -85,6 +85,14 @@ export abstract class NodeDriver extends NodeLinks {
   }
 
   /**
+   * What a copy writes as a whole, or leaves out, bytes: a cluster, or less where a new cluster reads as zeroes but for what is written to it, so that it may keep holes.
+   * 0 where the driver has no such unit.
+   */
+  get copyUnitBytes(): number {
+    return this.clusterBytes;
+  }
+
+  /**
    * What becomes of compressed writes, which are of whole clusters: those that are `refused` do not come to the driver, others are `taken`. `needed`: no other writes
    * come to it, as where an image is one stream of compressed clusters. A copy into such a node compresses (`compresses`), or is refused before it begins
    * (`refuseCompressedOnly`).

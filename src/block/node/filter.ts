@@ -54,6 +54,10 @@ export abstract class FilterNode extends BlockNode {
     return this.below.node.clusterBytes;
   }
 
+  override get copyUnitBytes(): number {
+    return this.below.node.copyUnitBytes;
+  }
+
   override get compression(): Compression {
     return this.below.node.compression;
   }

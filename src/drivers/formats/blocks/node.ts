@@ -7,8 +7,10 @@ import type { ImageFile } from '../../image-file.js';
 import type { Below, BlockDisk, BlockSource, BlockTables } from './places.js';
 import { BlockRequests } from './requests.js';
 
-/** Larger blocks are often written in part: space that is allocated ahead for the whole of them would stay so. */
-const MAX_AHEAD_BYTES = 2 << 20;
+/** Larger blocks keep holes where a copy has zeroes: a block of one piece is read faster, and costs little. */
+const MAX_WHOLE_BYTES = 64 << 10;
+/** The holes' unit: what file systems allocate. */
+const HOLE_BYTES = 4096;
 
 export abstract class BlocksNode extends FormatNode implements BlockDisk {
   abstract readonly blockBytes: number;
@@ -41,9 +43,15 @@ export abstract class BlocksNode extends FormatNode implements BlockDisk {
     return this.blockBytes;
   }
 
+  override get copyUnitBytes(): number {
+    return this.blockBytes <= MAX_WHOLE_BYTES || this.below !== null ? this.blockBytes : HOLE_BYTES;
+  }
+
+  /** Space is allocated ahead only where blocks keep no holes, which it would fill. */
   override expectWrites(bytes: number): void {
     super.expectWrites(bytes);
-    if (Number.isSafeInteger(bytes) && bytes >= 0 && this.blockBytes <= MAX_AHEAD_BYTES) this.file.expect(bytes);
+    const isSize = Number.isSafeInteger(bytes) && bytes >= 0;
+    if (isSize && this.copyUnitBytes === this.blockBytes) this.file.expect(bytes);
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {

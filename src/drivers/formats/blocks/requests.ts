@@ -251,7 +251,7 @@ export class BlockRequests {
     }
   }
 
-  /** Whole blocks, and the part of the last one that the disk has: what the host's copy step writes goes to its places at once. See `move.ts`. */
+  /** What the host's copy step writes goes to its places at once. See `move.ts`. */
   async prepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
     if (this.#disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.#disk.commit();
     return prepareBlocks(this.#disk, this.#locks, extents, granule);
