@@ -2,6 +2,7 @@
 # the truth. A static library is preferred: then the addon needs nothing but the C library, and is what `npm run prebuild` ships.
 #   libdeflate   the system's, or inflate of node's zlib
 #   zstd         from the source that the package zstd-napi carries, or the system's, or none: then zstd is refused by name
+# libbz2 and liblzma are not linked: the system's are loaded when something is first decompressed by them (native/stream_codecs.cc).
 # (Debian's static libdeflate can go into an addon, its static zstd cannot.) DISKWRIGHT_BUNDLED_CODECS=1 builds without the system's.
 {
   'variables': {
@@ -35,6 +36,7 @@
         'native/socket.cc',
         'native/socket_binding.cc',
         'native/start.cc',
+        'native/stream_codecs.cc',
         'native/tables.cc',
         'native/tables_binding.cc',
         'native/terminal.cc',

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "stream_codecs.h"
+
 #if defined(DISKWRIGHT_ZSTD)
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -103,6 +105,31 @@ int64_t zlibDecompress(const uint8_t* in, size_t inLength, uint8_t* out, size_t 
   return ended && own.inflater.avail_out == 0 ? 0 : -EBADMSG;
 }
 
+/** RFC 1950: what is decompressed fills the output exactly, and the checksum is right. */
+int64_t zlibStreamDecompress(const uint8_t* in, size_t inLength, uint8_t* out, size_t outLength) {
+#if defined(DISKWRIGHT_LIBDEFLATE)
+  Contexts& own = contexts;
+  if (own.libdeflater == nullptr) own.libdeflater = libdeflate_alloc_decompressor();
+  if (own.libdeflater == nullptr) return -ENOMEM;
+  size_t used = 0;
+  // Without a place for the length, anything but the whole output is an error.
+  const libdeflate_result done =
+      libdeflate_zlib_decompress_ex(own.libdeflater, in, inLength, out, outLength, &used, nullptr);
+  return done == LIBDEFLATE_SUCCESS ? 0 : -EBADMSG;
+#else
+  z_stream stream{};
+  if (inflateInit(&stream) != Z_OK) return -ENOMEM;
+  stream.next_in = const_cast<uint8_t*>(in);
+  stream.avail_in = static_cast<uInt>(inLength);
+  stream.next_out = out;
+  stream.avail_out = static_cast<uInt>(outLength);
+  const int done = inflate(&stream, Z_FINISH);
+  const bool isWhole = done == Z_STREAM_END && stream.avail_out == 0;
+  inflateEnd(&stream);
+  return isWhole ? 0 : -EBADMSG;
+#endif
+}
+
 #if defined(DISKWRIGHT_ZSTD)
 int64_t zstdCompress(int level, const uint8_t* in, size_t inLength, uint8_t* out, size_t outRoom) {
   Contexts& own = contexts;
@@ -152,7 +179,18 @@ int64_t compress(int32_t codec, int level, const uint8_t* in, size_t inLength, u
 
 int64_t decompress(int32_t codec, const uint8_t* in, size_t inLength, uint8_t* out, size_t outLength) {
   if (outLength == 0) return 0;
-  return codec == kZstd ? zstdDecompress(in, inLength, out, outLength) : zlibDecompress(in, inLength, out, outLength);
+  switch (codec) {
+    case kZstd:
+      return zstdDecompress(in, inLength, out, outLength);
+    case kZlibStream:
+      return zlibStreamDecompress(in, inLength, out, outLength);
+    case kBzip2:
+      return bzip2Decompress(in, inLength, out, outLength);
+    case kXz:
+      return xzDecompress(in, inLength, out, outLength);
+    default:
+      return zlibDecompress(in, inLength, out, outLength);
+  }
 }
 
 std::string describeCodecs() {

@@ -92,6 +92,9 @@ export interface ZeroScan {
 
 export type CompressionType = 'zlib' | 'zstd';
 
+/** Streams of other programs, which are only decompressed: each is whole, with its checksum. `zlib-stream`: RFC 1950; `xz`: the container of xz. */
+export type StreamType = 'zlib-stream' | 'bzip2' | 'xz';
+
 /** The largest cluster that a step of the host decompresses; it may be stored in twice as many bytes. */
 export const MAX_PACKED_BYTES = 2 << 20;
 
@@ -115,10 +118,10 @@ export interface Codecs {
   /** Compresses into `output`; resolves with the length, or -1 where it does not fit. zlib: raw deflate, 12-bit window. */
   compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number>;
   /**
-   * Decompresses until `output` is full; trailing input is ignored. Rejects with `invalid-image` where the input
-   * is broken or ends before `output` is full.
+   * Decompresses until `output` is full, of a stream: exactly; trailing input is ignored. Rejects with `invalid-image` where the input
+   * is broken or ends before `output` is full, and with `unsupported` where the codec is not here: the system's libraries are looked for at their first use.
    */
-  decompress(type: CompressionType, input: Uint8Array, output: Uint8Array): Promise<void>;
+  decompress(type: CompressionType | StreamType, input: Uint8Array, output: Uint8Array): Promise<void>;
 }
 
 export type FileKind = 'file' | 'block' | 'character' | 'directory' | 'other';

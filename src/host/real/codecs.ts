@@ -1,6 +1,6 @@
 // The codecs of the addon: whole buffers, on worker threads of their own. Buffers outside the arena are copied in and out.
 import { BlockError } from '../../util/errors.js';
-import type { Codecs, CompressionType } from '../host.js';
+import type { Codecs, CompressionType, StreamType } from '../host.js';
 import type { Native } from './binding.js';
 import { type Engine, Requester } from './engine.js';
 import type { ArenaMemory } from './memory.js';
@@ -10,6 +10,13 @@ import { Op } from './table.js';
 export const CODECS: Readonly<Record<CompressionType, { id: number; level: number; min: number; max: number }>> = {
   zlib: { id: 0, level: 6, min: 0, max: 9 },
   zstd: { id: 1, level: 3, min: 1, max: 22 },
+};
+
+/** Numbers in the addon, and the libraries that are to be in the system; null: it is a part of the addon. */
+export const STREAMS: Readonly<Record<StreamType, { id: number; library: string | null }>> = {
+  'zlib-stream': { id: 2, library: null },
+  bzip2: { id: 3, library: 'libbz2' },
+  xz: { id: 4, library: 'liblzma' },
 };
 
 /** Whether the addon was built with this codec. */
@@ -22,10 +29,25 @@ export function missingCodec(type: CompressionType, operation: string): BlockErr
   return new BlockError('unsupported', text, { operation });
 }
 
+export function missingLibrary(type: StreamType): BlockError {
+  const text = `${type} needs the system's library ${STREAMS[type].library}, which is not installed`;
+  return new BlockError('unsupported', text, { operation: 'decompress' });
+}
+
 /** `stored` bytes do not decompress to `bytes`. */
-export function brokenData(type: CompressionType, stored: number, bytes: number, cause?: BlockError): BlockError {
-  const text = `the ${type} data is broken, or holds less than ${bytes} bytes`;
+export function brokenData(
+  type: CompressionType | StreamType,
+  stored: number,
+  bytes: number,
+  cause?: BlockError,
+): BlockError {
+  const other = isStream(type) ? 'does not hold' : 'holds less than';
+  const text = `the ${type} data is broken, or ${other} ${bytes} bytes`;
   return new BlockError('invalid-image', text, { operation: 'decompress', length: stored, cause });
+}
+
+export function isStream(type: CompressionType | StreamType): type is StreamType {
+  return type in STREAMS;
 }
 
 export class NativeCodecs implements Codecs {
@@ -55,11 +77,13 @@ export class NativeCodecs implements Codecs {
     return length === 0 ? -1 : length;
   }
 
-  async decompress(type: CompressionType, input: Uint8Array, output: Uint8Array): Promise<void> {
-    if (!this.supports(type)) throw missingCodec(type, 'decompress');
+  async decompress(type: CompressionType | StreamType, input: Uint8Array, output: Uint8Array): Promise<void> {
+    if (!isStream(type) && !this.supports(type)) throw missingCodec(type, 'decompress');
+    const { id } = isStream(type) ? STREAMS[type] : CODECS[type];
     try {
-      await this.#run(Op.decompress, CODECS[type].id, input, output, 0);
+      await this.#run(Op.decompress, id, input, output, 0);
     } catch (error) {
+      if (error instanceof BlockError && error.errno === 'EOPNOTSUPP' && isStream(type)) throw missingLibrary(type);
       if (!(error instanceof BlockError) || error.errno !== 'EBADMSG') throw error;
       throw brokenData(type, input.byteLength, output.byteLength, error);
     }

@@ -1,12 +1,12 @@
-// Codecs of the simulated host. The work is done synchronously, by node:zlib and by the addon's zstd (which is loaded at its first use); the schedule decides
+// Codecs of the simulated host. The work is done synchronously, by node:zlib and by the addon's codecs (which are loaded at their first use); the schedule decides
 // when the result is delivered.
 
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { BlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
-import type { CompressionType } from '../host.js';
+import type { CompressionType, StreamType } from '../host.js';
 import { loadNative } from '../real/binding.js';
-import { CODECS, hasCodec, missingCodec } from '../real/codecs.js';
+import { brokenData, CODECS, hasCodec, isStream, missingCodec, missingLibrary, STREAMS } from '../real/codecs.js';
 
 const WINDOW_BITS = 12;
 /** Limit of inflated data in bytes, whatever the stream contains. */
@@ -18,8 +18,9 @@ export function compressNow(type: CompressionType, input: Uint8Array, output: Ui
 }
 
 /** As `Codecs.decompress`, synchronously. */
-export function decompressNow(type: CompressionType, input: Uint8Array, output: Uint8Array): void {
-  if (type === 'zlib') inflateInto(input, output);
+export function decompressNow(type: CompressionType | StreamType, input: Uint8Array, output: Uint8Array): void {
+  if (isStream(type)) decompressStream(type, input, output);
+  else if (type === 'zlib') inflateInto(input, output);
   else unzstdInto(input, output);
 }
 
@@ -57,6 +58,13 @@ function inflateAsMuchAsIsWanted(input: Uint8Array, wanted: number): Uint8Array 
     if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
     return inflateRawSync(input, { maxOutputLength: MAX_INFLATED });
   }
+}
+
+function decompressStream(type: StreamType, input: Uint8Array, output: Uint8Array): void {
+  const made = loadNative().decompressNow(STREAMS[type].id, input, output);
+  if (made === 0) return;
+  const { errno } = errnoError(made, { operation: 'decompress', path: type });
+  throw errno === 'EOPNOTSUPP' ? missingLibrary(type) : brokenData(type, input.length, output.length);
 }
 
 function zstdInto(input: Uint8Array, output: Uint8Array, level: number = CODECS.zstd.level): number {

@@ -1,0 +1,26 @@
+// What node cannot compress, by the tools of these names.
+
+/** What the samples hold. */
+export const SAMPLE = Buffer.from(Array.from({ length: 8192 }, (_, i) => (i * 7 + (i >> 6)) % 251));
+
+/** `bzip2 -9`. */
+export const BZIP2 = Buffer.from(
+  'QlpoOTFBWSZTWfoZE9QAAAB////////////////////////////////////////////wUAP+AAAAAQAAAAAAAAAAAAAAAAAAAABpoAAAAAAAAAAAAAAAAAAABoQAAAAAAAAAAAAAAAAA' +
+    'AAABpoAAAAAAAAAAAAAAAAAAABoQAAAAAAAAAAAAAAAAAAAABpoAAAAAAAAAAAAAAAAAAABoQAAAAAAAAAAAAAAAAAAAABpoAAAAAAAAAAAAAAAAAAABoClKqoyNNNGhhNGgYmhhNGJp' +
+    'o0aaGBDTJpgExDENGjCMTAgyYmJoaYTI0yMg0ZMTJkYjIMQNDCNMJoaaA0yNMAO574HfweADwYPCB4eZVeJBoUHkAaHB5GDRAeSg8mDRYPKQeVB5aDRgaPmVWkQaTB5cGlQeYg8yDS4P' +
+    'NA83B5yDzoPPQaYDTcyq06Dz8Gng9BB6GD0QNQg1EGpQanB6MGqQekB6XMqtVg1aDVwemg1gHp4NZg9QD1MGtQeqB6sGt5lV6zMqtcg9bB64Hr4NdBr0GvwbADYYNig9gD2IPZZlVseZ' +
+    'Vezg2SDZQe0g2YHtYNng2gG0wbVBtYNsBtuZVbdmVXtoNvg3AG4we3B7iD3MG5A3ODdIPdA92D3mZVbrmVXvYPfA3aD38HwAbvBvEG8g3qD4MHwgb2DfMyq33Mqvhwb8Df4OAg4EHBQc' +
+    'HB8QHxYPjQfHBwgOFzKr5GZVcNBw4OIg+TBxIOKg4uD5QOMg+XB8wHzQcbmVXzsyq46DjwchByMHzwckDk8wH0AfRg5SD6QOVBy2ZVfTg+pBy4OYg+rB9YH1wfYzAcyD7MH2oOaBzYPt' +
+    '5lVzkHOwc8D7kHPwdAD7oOhzAdED70H34OjB0gOlzKr8EH4YOmB08H4oPxg/ID8uYDqAdTB1UH5gfnB+jMqv0wfqg6sH64P2QftB1gOtzAdcDr4P3A/fB2AP4ZlV2MHZQdmDtIP4wdqD' +
+    '+QP55gP6A7aD+oO3g/sD++ZVf4g/zB/oH+4O4g/4DuQd1mA/6D/0Hdg//B3gO9zKrvQd9B34PAg8GDwgeHB4gPFF3JFOFCQ+hkT1AA==',
+  'base64',
+);
+
+/** `xz -6`. */
+export const XZ = Buffer.from(
+  '/Td6WFoAAATm1rRGAgAhARYAAAB0L+Wj4B//AVhdAAACD1cCaMZ4ztgPkObrtt0fcGKwIScU+bGVilhgIXosrOd3mN9FhrGI3/j3BS3VNfF6+oCtu+XRsrrDiqrkETF74WvOVruIYzuJ' +
+    'VWJ1Sv61LxfhLThWeL5u5JkG87Dl6ipzPXGjIji7zuF1xJeibehfkzf5Nc8IkfCMWsvsDcvNWG7atMm5DfmP2RNz8x6ubqGIduTPlcMSPrwIGvNbdkQ7PtMKggNQMV/6dk+an/vjEZtC' +
+    'ohcvh2o8B4jMKHb4YTPp4CSo6Ajc0I8spY6OoWPhf/VEgqpMXQprA6yMThYQZfyhxyBLw1X5uoY2jvhixJ5eITdedg1x5xPxwOhlYSwb+61Cfq86ZOkypBAlaWQ1ZjSyhW/9hjM8FzNB' +
+    'UbSywk7NoqufM5++dDbrcGmfxhgzVDYt52Dwbfw8VgjRUku3W0noCdRYlHyog0EH65/+VKNzLbqXSA1bANaLqRpbEoaAAAH0AoBAAABJ51WqscRn+wIAAAAABFla',
+  'base64',
+);
