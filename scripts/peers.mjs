@@ -8,6 +8,7 @@ const PACKAGES = {
   'qemu-nbd': ['qemu-utils'],
   'qemu-storage-daemon': ['qemu-system-common', 'qemu-utils', 'qemu-storage-daemon'],
   cryptsetup: ['cryptsetup-bin'],
+  dmg2img: ['dmg2img'],
   fio: ['fio'],
   nbdkit: ['nbdkit'],
   nbdinfo: ['libnbd-bin'],

@@ -18,6 +18,7 @@ import { bochsDriver } from './formats/bochs/definition.js';
 import { probeBochs } from './formats/bochs/probe.js';
 import { cloopDriver } from './formats/cloop/definition.js';
 import { probeCloop } from './formats/cloop/probe.js';
+import { dmgDriver } from './formats/dmg/definition.js';
 import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
 import { parallelsDriver } from './formats/parallels/definition.js';
@@ -60,7 +61,7 @@ export function registerDrivers(): void {
   registerFormat({ name: 'parallels', probe: (head) => probeParallels(head), definition: () => parallelsDriver });
   registerFormat({ name: 'bochs', probe: (head) => probeBochs(head), definition: () => bochsDriver });
   // Before cloop: the first of those that are equally sure is taken.
-  registerFormat({ name: 'dmg', probe: (head, filename) => probeDmg(head, filename) });
+  registerFormat({ name: 'dmg', probe: (head, filename) => probeDmg(head, filename), definition: () => dmgDriver });
   registerFormat({ name: 'cloop', probe: (head) => probeCloop(head), definition: () => cloopDriver });
   registerDriver(blkdebugDriver);
   registerDriver(blkverifyDriver);

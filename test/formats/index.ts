@@ -2,6 +2,7 @@
 
 import { BOCHS } from './bochs/fixture.js';
 import { CLOOP } from './cloop/fixture.js';
+import { DMG } from './dmg/fixture.js';
 import type { FormatFixture } from './fixture.js';
 import { PARALLELS } from './parallels/fixture.js';
 import { QCOW2 } from './qcow2/fixture.js';
@@ -12,4 +13,4 @@ import { VHDX } from './vhdx/fixture.js';
 import { VMDK } from './vmdk/fixture.js';
 import { VPC } from './vpc/fixture.js';
 
-export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VHDX, VMDK, VPC, PARALLELS, BOCHS, CLOOP];
+export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VHDX, VMDK, VPC, PARALLELS, BOCHS, CLOOP, DMG];

@@ -518,6 +518,8 @@ export type BlockdevDriver =
   | 'copy-before-write'
   /** filter: what is read from a backing file is stored in the layer that it was read through */
   | 'copy-on-read'
+  /** format: a disk image of Apple, read only */
+  | 'dmg'
   /** protocol: a regular file */
   | 'file'
   /** protocol: a block device of the host */
@@ -1061,6 +1063,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
+  | (BlockdevOptionsBase & { driver: 'dmg' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'luks' } & BlockdevOptionsLUKS)
@@ -1323,6 +1326,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'compress' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-on-read' })
+  | (BlockdevCreateOptionsBase & { driver: 'dmg' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
   | (BlockdevCreateOptionsBase & { driver: 'luks' } & BlockdevCreateOptionsLUKS)
@@ -2635,6 +2639,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'compress' })
   | (BlockdevAmendOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevAmendOptionsBase & { driver: 'copy-on-read' })
+  | (BlockdevAmendOptionsBase & { driver: 'dmg' })
   | (BlockdevAmendOptionsBase & { driver: 'file' })
   | (BlockdevAmendOptionsBase & { driver: 'host_device' })
   | (BlockdevAmendOptionsBase & { driver: 'luks' } & QCryptoBlockAmendOptionsLUKS)
@@ -2836,6 +2841,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'compress' })
   | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
   | (BlockStatsSpecificBase & { driver: 'copy-on-read' })
+  | (BlockStatsSpecificBase & { driver: 'dmg' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'luks' })
@@ -3973,6 +3979,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevDeviceOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
+  | (BlockdevDeviceOptionsBase & { driver: 'dmg' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevDeviceOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
   | (BlockdevDeviceOptionsBase & { driver: 'luks' } & BlockdevOptionsLUKS)

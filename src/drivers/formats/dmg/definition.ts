@@ -1,0 +1,24 @@
+// The driver definition of dmg: how an image is opened.
+
+import { readOnlyUse } from '../../../block/node/read-only-format.js';
+import type { DriverDefinition } from '../../../block/registry.js';
+import { openByHead } from '../../../block/stale.js';
+import { DmgNode } from './driver.js';
+import { parseLayout, readLayout } from './layout.js';
+
+export const dmgDriver: DriverDefinition<'dmg'> = {
+  name: 'dmg',
+  kind: 'format',
+  open: async (request) => {
+    const file = await request.openChild('file', null, 'image');
+    const { node, permissions } = readOnlyUse(request, file);
+    const opened = await openByHead(
+      { ...request, node },
+      file,
+      readLayout,
+      (bytes) => new DmgNode(request.graph, node, file, parseLayout(bytes, file.filename), permissions),
+    );
+    opened.warnOfUnreadable();
+    return opened;
+  },
+};

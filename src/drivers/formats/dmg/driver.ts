@@ -1,0 +1,56 @@
+// dmg: a disk image of Apple, which is only read.
+
+import type { Graph } from '../../../block/graph.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
+import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
+import type { Permissions } from '../../../block/roles.js';
+import type { ZeroScan } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { ChunkMap } from './chunk-map.js';
+import { ChunkReader } from './chunk-reader.js';
+import { Kind } from './header.js';
+import type { Layout } from './layout.js';
+
+export class DmgNode extends ReadOnlyFormatNode {
+  override readonly driver = 'dmg';
+  override readonly filename: string;
+  readonly #chunks: ChunkMap;
+  readonly #reader: ChunkReader;
+
+  constructor(graph: Graph, node: NodeOptions, file: BlockNode, layout: Layout, permissions: Permissions) {
+    super(graph, node);
+    this.filename = file.filename;
+    this.#chunks = new ChunkMap(layout.resources, layout.header.dataOffset, file.filename);
+    this.length = layout.header.size;
+    this.setChild('file', file, 'image', permissions);
+    this.#reader = new ChunkReader(() => this.primary!, this.host);
+  }
+
+  /** Says which chunks cannot be read, in QEMU's words for those that it does not know either. */
+  warnOfUnreadable(): void {
+    for (const kind of this.#chunks.unreadable) {
+      const what = kind === Kind.lzfse ? 'compressed by lzfse' : `of unknown type ${kind.toString(16)}`;
+      this.graph.warn(`warning: Image contains chunks ${what}, accessing them will result in I/O errors`);
+    }
+  }
+
+  protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    for (let done = 0; done < buffer.length; ) {
+      const at = offset + done;
+      const chunk = this.#chunks.at(at);
+      if (chunk === null) throw this.#noChunk(at);
+      const part = buffer.subarray(done, done + chunk.until - at);
+      await this.#reader.read(chunk, at - chunk.start, part);
+      done += part.length;
+    }
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  #noChunk(offset: number): BlockError {
+    const several = this.#chunks.isClaimedTwice(offset);
+    const reason = several ? 'chunks overlap there, and none can be trusted' : 'no chunk holds it';
+    return BlockError.at(this.filename, 'corrupt-image', `Byte ${offset} of the disk: ${reason}`, {
+      operation: 'read',
+    });
+  }
+}
