@@ -364,6 +364,8 @@ export interface FolderEntry {
   size: number;
   /** As `FileInfo.id`. */
   id: string;
+  /** The permission bits of its mode. */
+  permissions: number;
   /** When its content was changed last, in milliseconds since 1970, with fractions. */
   mtimeMs: number;
   /** When anything of it was changed last. */
@@ -388,6 +390,23 @@ export interface HostFolder {
   info(path: FolderPath): Promise<FolderEntry>;
   /** Opens a file below it for reading. Rejects as `info`. */
   openFile(path: FolderPath): Promise<HostFile>;
+  /**
+   * Makes a file, and opens it for reading and writing. `permissions`: its permission bits, whatever the process keeps from new files; null: as of any new
+   * file. Rejects with `exists`, and as `info`.
+   */
+  createFile(path: FolderPath, permissions: number | null): Promise<HostFile>;
+  /** Rejects with `exists`, and as `info`. */
+  createFolder(path: FolderPath): Promise<void>;
+  /** Gives a file another name, also in another folder; what has that name already is replaced, as by rename(2). Rejects as `info`. */
+  rename(from: FolderPath, to: FolderPath): Promise<void>;
+  /** Rejects as `info`. */
+  removeFile(path: FolderPath): Promise<void>;
+  /** Rejects as `info`, and with the system's ENOTEMPTY where something lies in it. */
+  removeFolder(path: FolderPath): Promise<void>;
+  /** Sets when a file was read and changed last. Rejects as `info`. */
+  setTimes(path: FolderPath, atimeMs: number, mtimeMs: number): Promise<void>;
+  /** What was made, renamed and removed in the folder is durable when it resolves. */
+  flush(folder: FolderPath): Promise<void>;
   /** Files that were opened in it stay open. */
   close(): Promise<void>;
 }

@@ -1,7 +1,17 @@
 // A folder that is open: what lies in it, and that nothing outside of it is reached, whatever lies there meanwhile.
 
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { expect } from 'chai';
+import type { HostFolder } from '../../src/host/host.js';
 import { createSimHost } from '../../src/host/sim/index.js';
 import { failureOf } from '../drivers/support.js';
 import { overEngines } from './engines.js';
@@ -85,6 +95,70 @@ overEngines('folders', (bench) => {
     expect((await folder.entries([], 9)).map(({ size }) => size)).to.deep.equal([5]);
     await folder.close();
     expect((await failureOf(folder.entries([], 9))).code).to.equal('closed');
+  });
+
+  describe('are changed', () => {
+    let folder: HostFolder;
+    beforeEach(async () => {
+      folder = await bench.host.folders.open(bench.path('folder'));
+    });
+    afterEach(() => folder.close());
+
+    it('by new files, which have the permissions that are asked for', async () => {
+      const file = await folder.createFile(['sub', 'new'], 0o606);
+      await file.write(0, Buffer.from('new content'));
+      await file.flush();
+      await file.close();
+      expect(readFileSync(bench.path('folder/sub/new'), 'latin1')).to.equal('new content');
+      expect((await folder.info(['sub', 'new'])).permissions).to.equal(0o606);
+      expect((await failureOf(folder.createFile(['sub', 'new'], null))).code).to.equal('exists');
+      // Through a link, neither what it leads to nor what would be made there.
+      expect((await failureOf(folder.createFile(['link'], null))).code).to.equal('exists');
+      await folder.removeFile(['sub', 'new']);
+      expect(existsSync(bench.path('folder/sub/new'))).to.equal(false);
+    });
+
+    it('by other names, times and folders', async () => {
+      await folder.createFolder(['made']);
+      expect((await failureOf(folder.createFolder(['made']))).code).to.equal('exists');
+      await (await folder.createFile(['one'], null)).close();
+      await folder.rename(['one'], ['made', 'two']);
+      await folder.setTimes(['made', 'two'], 1e12, 1.5e12);
+      expect(await folder.info(['made', 'two'])).to.include({ atimeMs: 1e12, mtimeMs: 1.5e12 });
+      await folder.flush(['made']);
+      expect((await failureOf(folder.removeFolder(['made']))).errno).to.equal('ENOTEMPTY');
+      await folder.removeFile(['made', 'two']);
+      await folder.removeFolder(['made']);
+      expect(existsSync(bench.path('folder/made'))).to.equal(false);
+    });
+
+    const OUTSIDE: readonly [string, (names: string[]) => Promise<unknown>][] = [
+      ['createFile', (names) => folder.createFile(names, null)],
+      ['createFolder', (names) => folder.createFolder(names)],
+      ['rename from', (names) => folder.rename(names, ['stolen'])],
+      ['rename to', (names) => folder.rename(['file'], names)],
+      ['removeFile', (names) => folder.removeFile(names)],
+      ['removeFolder', (names) => folder.removeFolder(names)],
+      ['setTimes', (names) => folder.setTimes(names, 0, 0)],
+      ['flush', (names) => folder.flush(names)],
+    ];
+    for (const [what, action] of OUTSIDE) {
+      it(`never outside: ${what}`, async () => {
+        const before = statSync(bench.path('outside/file')).ctimeMs;
+        for (const names of [
+          ['linked', 'file'],
+          ['..', 'outside', 'file'],
+          ['../outside/file'],
+          ['linked', 'new'],
+          ['..'],
+        ]) {
+          expect((await failureOf(action(names))).code).to.be.oneOf(['loop', 'not-found', 'invalid-argument']);
+        }
+        expect(readdirSync(bench.path('outside')).sort()).to.deep.equal(['file', 'sub']);
+        expect(statSync(bench.path('outside/file')).ctimeMs).to.equal(before);
+        expect(existsSync(bench.path('folder/file'))).to.equal(true);
+      });
+    }
   });
 
   it('are refused where there is none', async () => {

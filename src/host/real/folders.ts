@@ -2,7 +2,20 @@
 // that name from being followed. A path is walked in such steps, each from the folder that the step before has opened.
 
 import type { BigIntStats, Dir } from 'node:fs';
-import { close, constants, lstat, open, opendir } from 'node:fs';
+import {
+  close,
+  constants,
+  fchmodSync,
+  fsync,
+  lstat,
+  lutimes,
+  mkdir,
+  open,
+  opendir,
+  rename,
+  rmdir,
+  unlink,
+} from 'node:fs';
 import { promisify } from 'node:util';
 import { BlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
@@ -11,7 +24,8 @@ import { checkEntryName, pathBelow } from '../folder.js';
 import type { FolderEntry, FolderPath, Folders, HostFile, HostFolder } from '../host.js';
 import { idOf, kindOfMode } from './info.js';
 
-const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
+const PERMISSION_BITS = 0o7777n;
 
 // `promisify` is used because node:fs/promises takes 3 ms to load.
 const openOf = promisify(open) as (path: Buffer, flags: number) => Promise<number>;
@@ -21,8 +35,13 @@ const lstatOf = promisify(lstat) as (path: Buffer, options: { bigint: true }) =>
 
 const KINDS: Readonly<Record<string, FolderEntry['kind']>> = { file: 'file', directory: 'folder', link: 'link' };
 
-/** Opens the file at the first path, with these flags; messages call it by the second. */
-export type OpenInFolder = (at: Buffer, flags: number, path: string) => Promise<HostFile>;
+/** Opens the file at the first path, with these flags; messages call it by the second. `opened` is called with its descriptor. */
+export type OpenInFolder = (
+  at: Buffer,
+  flags: number,
+  path: string,
+  opened?: (fd: number) => void,
+) => Promise<HostFile>;
 
 export class RealFolders implements Folders {
   readonly #openFile: OpenInFolder;
@@ -84,6 +103,36 @@ class RealFolder implements HostFolder {
     return this.#beside('open', path, (at) => this.#openFile(at, flags, pathBelow(this.path, path)));
   }
 
+  createFile(path: FolderPath, permissions: number | null): Promise<HostFile> {
+    const flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const allow = permissions === null ? undefined : (fd: number) => fchmodSync(fd, permissions);
+    return this.#beside('create', path, (at) => this.#openFile(at, flags, pathBelow(this.path, path), allow));
+  }
+
+  createFolder(path: FolderPath): Promise<void> {
+    return this.#beside('create', path, (at) => (promisify(mkdir) as (at: Buffer) => Promise<void>)(at));
+  }
+
+  rename(from: FolderPath, to: FolderPath): Promise<void> {
+    return this.#beside('rename', from, (old) => this.#beside('rename', to, (at) => promisify(rename)(old, at)));
+  }
+
+  removeFile(path: FolderPath): Promise<void> {
+    return this.#beside('remove', path, (at) => promisify(unlink)(at));
+  }
+
+  removeFolder(path: FolderPath): Promise<void> {
+    return this.#beside('remove', path, (at) => (promisify(rmdir) as (at: Buffer) => Promise<void>)(at));
+  }
+
+  setTimes(path: FolderPath, atimeMs: number, mtimeMs: number): Promise<void> {
+    return this.#beside('set times', path, (at) => promisify(lutimes)(at, atimeMs / 1000, mtimeMs / 1000));
+  }
+
+  flush(folder: FolderPath): Promise<void> {
+    return this.#inside('flush', folder, (fd) => promisify(fsync)(fd));
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -132,6 +181,7 @@ function entryOf(name: string, stats: BigIntStats): FolderEntry {
     kind: KINDS[stats.isSymbolicLink() ? 'link' : kindOfMode(stats.mode)] ?? 'other',
     size: Number(stats.size),
     id: idOf(stats),
+    permissions: Number(stats.mode & PERMISSION_BITS),
     mtimeMs: Number(stats.mtimeNs) / 1e6,
     ctimeMs: Number(stats.ctimeNs) / 1e6,
     atimeMs: Number(stats.atimeNs) / 1e6,

@@ -173,9 +173,17 @@ export class RealHost implements Host {
   }
 
   get folders(): RealFolders {
-    this.#folders ??= new RealFolders(async (at, flags, path) => {
+    this.#folders ??= new RealFolders(async (at, flags, path, opened) => {
       const found = await this.#openDescriptor(at, path, flags, false);
-      return this.#file({ ...found, path, writable: false, direct: false, descriptor: null });
+      const writable = (flags & constants.O_RDWR) !== 0;
+      const file = this.#file({ ...found, path, writable, direct: false, descriptor: null });
+      try {
+        opened?.(found.fd);
+        return file;
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
     });
     return this.#folders;
   }
