@@ -166,7 +166,6 @@ describe('vvfat: a folder as a disk', () => {
       ['a long label', () => undefined, { label: 'ABCDEFGHIJKL' }, 'invalid-argument', /longer than 11 bytes/],
       ['a label that is not ASCII', () => undefined, { label: 'é' }, 'invalid-argument', /ASCII/],
       ['rw of what is only read', () => undefined, { rw: true }, 'invalid-argument', /Unable to set VVFAT to 'rw'/],
-      ['rw', () => undefined, { rw: true, 'read-only': false }, 'unsupported', /leave out 'rw'/],
       ['a folder that is not there', () => undefined, { dir: '/nonexistent/folder' }, 'not-found', /No such file/],
       ['a file', (l) => l.write('file'), { dir: '$/file' }, 'not-found', /Not a directory/],
     ];

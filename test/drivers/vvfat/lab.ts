@@ -1,12 +1,14 @@
 // A folder of a test's own that is shown as a disk, on the real host.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { expect } from 'chai';
 import { Graph } from '../../../src/block/graph.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
-import { Perm } from '../../../src/block/types.js';
+import { PERM_ALL, Perm } from '../../../src/block/types.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { openRealHost, type RealHost } from '../../../src/host/real/index.js';
 import { linkTo } from '../support.js';
@@ -40,7 +42,7 @@ export class FolderLab {
     mkdirSync(this.path(folder), { recursive: true });
     const node = await openNode(this.graph, { driver: 'vvfat', dir: this.path(folder), 'read-only': true, ...own });
     this.#open.push(node);
-    linkTo(node, Perm.CONSISTENT_READ);
+    linkTo(node, node.readOnly ? Perm.CONSISTENT_READ : PERM_ALL);
     return node;
   }
 
@@ -51,11 +53,15 @@ export class FolderLab {
     return own.floppy ? bytes : bytes.subarray(PARTITION_BYTES);
   }
 
+  async shut(node: BlockNode): Promise<void> {
+    this.#open.splice(this.#open.indexOf(node), 1);
+    for (const link of [...node.parents]) node.detach(link);
+    await this.graph.release(node);
+  }
+
   async close(): Promise<void> {
-    for (const node of this.#open.splice(0)) {
-      for (const link of [...node.parents]) node.detach(link);
-      await this.graph.release(node);
-    }
+    // What was written and cannot be brought to the folder is of no matter here.
+    for (const node of [...this.#open]) await this.shut(node).catch(() => undefined);
     await this.host.close();
     rmSync(this.root, { recursive: true });
   }
@@ -66,4 +72,99 @@ export async function bytesOf(node: BlockNode, offset = 0, length = node.length 
   const bytes = new Uint8Array(length).fill(0xee);
   await node.read(offset, bytes);
   return bytes;
+}
+
+/** What lies below a folder, by its path there; a folder has a slash behind its name, and no content. */
+export function filesBelow(path: string, below = ''): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const name = below + entry.name;
+    if (!entry.isDirectory()) found[name] = readFileSync(join(path, entry.name), 'utf8');
+    else Object.assign(found, { [`${name}/`]: '' }, filesBelow(join(path, entry.name), `${name}/`));
+  }
+  return found;
+}
+
+/** A machine that has the disk, and a copy of its file system in a file, which mtools changes. */
+export class Machine {
+  readonly #lab: FolderLab;
+  readonly #node: BlockNode;
+  /** Where the file system begins on the disk. */
+  readonly #start: number;
+  readonly #image: string;
+  /** As the disk is, as far as the machine knows. */
+  readonly disk: Buffer;
+
+  private constructor(lab: FolderLab, node: BlockNode, start: number, disk: Buffer) {
+    this.#lab = lab;
+    this.#node = node;
+    this.#start = start;
+    this.#image = lab.path('machine.raw');
+    this.disk = disk;
+    writeFileSync(this.#image, disk.subarray(start));
+  }
+
+  static async start(lab: FolderLab, own: object): Promise<Machine> {
+    const node = await lab.open({ rw: true, 'read-only': false, ...own });
+    const start = 'floppy' in own ? 0 : PARTITION_BYTES;
+    return new Machine(lab, node, start, Buffer.from(await bytesOf(node)));
+  }
+
+  /** Changes the copy. */
+  mtools(program: string, ...args: string[]): string {
+    const env = { ...process.env, LC_ALL: 'C.UTF-8', MTOOLS_SKIP_CHECK: '1' };
+    return execFileSync(program, ['-i', this.#image, ...args], { env, encoding: 'utf8', input: '' });
+  }
+
+  /** Puts a file with this name on the copy, in place of one that is there. */
+  copyOver(name: string): void {
+    this.#lab.write('copied', `what the machine has put into ${name}`);
+    this.mtools('mcopy', '-o', this.#lab.path('copied'), `::/${name}`);
+  }
+
+  /** fsck.fat finds nothing wrong with the copy. */
+  check(): void {
+    execFileSync('fsck.fat', ['-n', this.#image], {
+      env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin` },
+    });
+  }
+
+  /** Bytes of the copy's file system. */
+  peek(offset: number, length: number): Uint8Array {
+    return readFileSync(this.#image).subarray(offset, offset + length);
+  }
+
+  /** Changes bytes of the copy's file system. */
+  poke(offset: number, bytes: Uint8Array | readonly number[]): void {
+    const image = readFileSync(this.#image);
+    image.set(bytes, offset);
+    writeFileSync(this.#image, image);
+  }
+
+  /** Writes the sectors to the disk that differ on the copy. */
+  async write(): Promise<void> {
+    const image = readFileSync(this.#image);
+    for (let at = 0; at < image.length; at += 512) {
+      const sector = image.subarray(at, at + 512);
+      const old = this.disk.subarray(this.#start + at, this.#start + at + 512);
+      if (sector.equals(old)) continue;
+      await this.#node.write(this.#start + at, Uint8Array.from(sector));
+      old.set(sector);
+    }
+  }
+
+  async flush(): Promise<void> {
+    await this.write();
+    await this.#node.flush();
+  }
+
+  /** The disk reads as the machine wrote it. */
+  async expectSame(): Promise<void> {
+    expect(Buffer.compare(this.disk, await bytesOf(this.#node))).to.equal(0);
+  }
+
+  /** Closes the disk. */
+  stop(): Promise<void> {
+    return this.#lab.shut(this.#node);
+  }
 }

@@ -1,8 +1,9 @@
 // What the options of vvfat do, on the real host: the simulated one has no folders.
 
+import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { failureOf } from '../../drivers/support.js';
-import { FolderLab } from '../../drivers/vvfat/lab.js';
+import { bytesOf, FolderLab } from '../../drivers/vvfat/lab.js';
 import type { Effects } from './kit.js';
 
 async function inLab(proof: (lab: FolderLab) => Promise<void>): Promise<void> {
@@ -53,10 +54,20 @@ export const vvfatEffects: Effects = {
       }),
   ],
   'BlockdevOptionsVVFAT.rw': [
-    'is refused',
+    'brings what is written to the folder',
     () =>
       inLab(async (lab) => {
-        expect((await failureOf(lab.open({ rw: true, 'read-only': false }))).code).to.equal('unsupported');
+        lab.write('disk/file', 'content');
+        const node = await lab.open({ floppy: true, rw: true, 'read-only': false });
+        // The first cluster, behind the boot sector, two FATs of two sectors and the root directory.
+        const at = (5 + 32) * 512;
+        const sector = await bytesOf(node, at, 512);
+        sector[0] = 0x43;
+        await node.write(at, sector);
+        await node.flush();
+        expect(readFileSync(lab.path('disk/file'), 'latin1')).to.equal('Content');
+        expect((await failureOf(lab.open({ rw: true }))).code).to.equal('invalid-argument');
+        expect((await failureOf(lab.open({ 'read-only': false }))).code).to.equal('read-only');
       }),
   ],
 };

@@ -104,3 +104,17 @@ function emptySector(): { bytes: Uint8Array; view: DataView } {
   bytes.set([0x55, 0xaa], SECTOR_BYTES - 2);
   return { bytes, view: new DataView(bytes.buffer) };
 }
+
+/** The parts of the boot sector that say where what lies, and of the partition table. */
+const LAYOUT_FIELDS = { from: 11, to: 36, wideTo: 52 };
+const PARTITION_FIELDS = { from: 0x1be, to: 0x1be + 16 };
+
+/** Whether the sectors in front of the FAT, which a machine may have written to, speak of another file system than ours. Code, names and marks in them do not count. */
+export function reservedBytesDiffer(geometry: Geometry, bytes: Uint8Array): boolean {
+  const differ = (at: number, ours: Uint8Array, from: number, to: number) =>
+    Buffer.compare(bytes.subarray(at + from, at + to), ours.subarray(from, to)) !== 0;
+  const { from, to, wideTo } = LAYOUT_FIELDS;
+  const boot = bootSector(geometry, new Uint8Array());
+  if (differ(geometry.start * SECTOR_BYTES, boot, from, geometry.fatType === 32 ? wideTo : to)) return true;
+  return !geometry.floppy && differ(0, partitionTable(geometry), PARTITION_FIELDS.from, PARTITION_FIELDS.to);
+}

@@ -2,6 +2,7 @@
 
 import { isReadOnly } from '../../../block/node/read-only-format.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import { pathBelow } from '../../../host/folder.js';
 import type { HostFolder } from '../../../host/host.js';
 import { formatJsonFilename } from '../../../schema/options.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
@@ -11,7 +12,8 @@ import { geometryOf } from './geometry.js';
 import { layOut } from './layout.js';
 import { parseFatName } from './name.js';
 import { SHORT_NAME_BYTES } from './names.js';
-import { scanFolder } from './scan.js';
+import { type Scan, scanFolder } from './scan.js';
+import { Scratch } from './scratch.js';
 
 const DEFAULT_LABEL = 'QEMU VVFAT';
 
@@ -28,21 +30,38 @@ async function openFolder(request: OpenRequest<'vvfat'>): Promise<VvfatNode> {
     label,
     rw: options.rw,
   });
-  if (rw) {
-    if (node.readOnly) {
-      throw new BlockError('invalid-argument', "Unable to set VVFAT to 'rw' when drive is read-only", { path: dir });
-    }
-    throw new BlockError('unsupported', "Diskwright does not write to a folder yet: leave out 'rw'", { path: dir });
+  if (rw && node.readOnly) {
+    throw new BlockError('invalid-argument', "Unable to set VVFAT to 'rw' when drive is read-only", { path: dir });
   }
-  if (!node.readOnly && !autoReadOnly) throw isReadOnly(filename);
+  if (!rw && !node.readOnly && !autoReadOnly) throw isReadOnly(filename);
   const folder = await openDirectory(request, dir);
   try {
     const scan = await scanFolder(folder, geometry);
     const regions = layOut(geometry, scan, volume);
-    return new VvfatNode(graph, { ...node, readOnly: true }, filename, folder, geometry, regions);
+    if (rw) refuseOtherFileSystems(folder, scan);
+    const scratch = rw ? await Scratch.open(folder, () => graph.host.random(), geometry.diskSectors) : null;
+    const writing = scratch && { scratch, scan };
+    return new VvfatNode(graph, { ...node, readOnly: !rw }, filename, folder, geometry, regions, writing);
   } catch (error) {
     await folder.close();
     throw error;
+  }
+}
+
+/** Files are renamed within the folder, which the system does within one file system only. */
+function refuseOtherFileSystems(folder: HostFolder, { root, folders }: Scan): void {
+  const device = (id: string) => id.slice(0, id.indexOf(':'));
+  for (const { path, entry } of folders.flatMap((one) => [one, ...one.children])) {
+    if (device(entry.id) === device(root.entry.id)) continue;
+    const where = pathBelow(folder.path, path);
+    throw new BlockError(
+      'unsupported',
+      `'${where}' lies in another file system than its folder, which 'rw' cannot take`,
+      {
+        path: where,
+        operation: 'open',
+      },
+    );
   }
 }
 

@@ -9,8 +9,10 @@ import { fatTime } from './times.js';
 
 export const ATTRIBUTE_FOLDER = 0x10;
 const ATTRIBUTE_FILE = 0x20;
-/** As QEMU's: of a volume's name, and to be archived. */
-const ATTRIBUTE_LABEL = 0x28;
+/** Of a volume's name, which is no file. */
+export const ATTRIBUTE_LABEL_BIT = 0x08;
+/** As QEMU's: to be archived, too. */
+const ATTRIBUTE_LABEL = ATTRIBUTE_LABEL_BIT | ATTRIBUTE_FILE;
 
 /** What a directory says of a file, beside its names. */
 export type Described = Pick<FolderEntry, 'kind' | 'size' | 'mtimeMs' | 'ctimeMs' | 'atimeMs'>;

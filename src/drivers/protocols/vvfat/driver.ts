@@ -1,5 +1,8 @@
 // vvfat: a folder of the host, shown as a disk with a FAT file system. It is looked through when it is opened; tables and directories are made then, and files are
 // read when they are asked for.
+//
+//   written sectors   scratch.ts
+//        else         tables and directories as they were made, files of the folder (files.ts), zeroes
 
 import type { Graph } from '../../../block/graph.js';
 import type { NodeOptions } from '../../../block/node/node.js';
@@ -8,9 +11,20 @@ import { isReadOnly } from '../../../block/node/read-only-format.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { HostFolder, ZeroScan } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { SharedLock } from '../../../util/shared-lock.js';
 import { FolderFiles } from './files.js';
 import { type Geometry, SECTOR_BYTES } from './geometry.js';
 import { type Region, type Span, spanAt, spansOf } from './layout.js';
+import type { Scan } from './scan.js';
+import type { Scratch } from './scratch.js';
+import { WriteBack } from './write-back.js';
+
+/** What a disk that is written to has beside the folder. */
+export interface Writing {
+  scratch: Scratch;
+  scan: Scan;
+}
 
 export class VvfatNode extends ProtocolNode {
   override readonly driver = 'vvfat';
@@ -20,8 +34,12 @@ export class VvfatNode extends ProtocolNode {
   readonly #regions: readonly Region[];
   /** Where there is data. */
   readonly #data: readonly Span[];
+  readonly #scratch: Scratch | null;
+  readonly #writeBack: WriteBack | null;
+  /** Requests hold it together; who changes the folder holds it alone. */
+  readonly #lock = new SharedLock();
 
-  /** `filename`: the name that opens it again. The node closes the folder. */
+  /** `filename`: the name that opens it again. The node closes the folder and the scratch file. `writing`: null where it is only read. */
   constructor(
     graph: Graph,
     options: NodeOptions,
@@ -29,14 +47,23 @@ export class VvfatNode extends ProtocolNode {
     folder: HostFolder,
     geometry: Geometry,
     regions: readonly Region[],
+    writing: Writing | null,
   ) {
     super(graph, options);
     this.filename = filename;
+    this.requestAlignment = SECTOR_BYTES;
     this.#folder = folder;
     this.#files = new FolderFiles(folder);
     this.#regions = regions;
     this.#data = spansOf(regions);
     this.length = geometry.diskSectors * SECTOR_BYTES;
+    this.#scratch = writing?.scratch ?? null;
+    const read = (offset: number, buffer: Uint8Array) => this.#read(offset, buffer);
+    const random = () => this.host.random();
+    this.#writeBack =
+      writing === null
+        ? null
+        : new WriteBack(writing.scan, { folder, geometry, scratch: writing.scratch, read, random });
   }
 
   /** As QEMU: the files of a folder are no storage of the disk. */
@@ -49,12 +76,17 @@ export class VvfatNode extends ProtocolNode {
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus {
-    const end = offset + length;
-    const span = this.#data.at(spanAt(this.#data, offset));
-    const isData = span !== undefined && span.start <= offset;
-    const until = isData ? span.end : (span?.start ?? end);
+    let end = offset + length;
+    let isData = true;
+    const written = this.#scratch?.runAt(offset, end);
+    if (written !== undefined) end = written.end;
+    if (!written?.held) {
+      const span = this.#data.at(spanAt(this.#data, offset));
+      isData = span !== undefined && span.start <= offset;
+      end = Math.min(end, isData ? span!.end : (span?.start ?? end));
+    }
     return {
-      length: Math.min(until, end) - offset,
+      length: end - offset,
       allocated: true,
       data: isData,
       zero: !isData,
@@ -69,6 +101,31 @@ export class VvfatNode extends ProtocolNode {
   }
 
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    await this.#lock.share(() => this.#read(offset, buffer));
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  protected override doWrite(offset: number, buffer: Uint8Array): Promise<void> {
+    return this.#lock.share(() => this.#scratch!.write(offset, buffer));
+  }
+
+  protected override async doFlush(): Promise<void> {
+    // Where that cannot be done now, the machine has not finished: a later flush does it.
+    if (this.#writeBack !== null && !this.cache.noFlush) await this.#lock.alone(() => this.#writeBack!.bring());
+  }
+
+  async #read(offset: number, buffer: Uint8Array): Promise<void> {
+    const end = offset + buffer.length;
+    for (let at = offset; at < end; ) {
+      const run = this.#scratch?.runAt(at, end) ?? { held: false, end };
+      const part = buffer.subarray(at - offset, run.end - offset);
+      if (run.held) await this.#scratch!.read(at, part);
+      else await this.#readFolder(at, part);
+      at = run.end;
+    }
+  }
+
+  async #readFolder(offset: number, buffer: Uint8Array): Promise<void> {
     const end = offset + buffer.length;
     let at = offset;
     for (let index = spanAt(this.#regions, offset); at < end; index++) {
@@ -86,21 +143,29 @@ export class VvfatNode extends ProtocolNode {
       else await this.#files.read(content, within, part);
       at += part.length;
     }
-    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
   override async prepareReopen({ readOnly }: NodeChange): Promise<PreparedReopen | null> {
-    if (readOnly === false) throw isReadOnly(this.filename);
+    if (readOnly === false && this.#scratch === null) throw isReadOnly(this.filename);
     return null;
   }
 
+  /** Rejects where what was written cannot be brought to the folder. */
   protected override async doClose(): Promise<void> {
     try {
-      await this.#files.close();
+      const why = (await this.#writeBack?.bring()) ?? null;
+      if (why !== null) throw notWritten(this.#folder.path, why);
     } finally {
+      await this.#files.close();
+      await this.#scratch?.close();
       await this.#folder.close();
     }
   }
+}
+
+function notWritten(path: string, why: string): BlockError {
+  const text = `What was last written to the disk is not in '${path}': its file system is not consistent (${why})`;
+  return new BlockError('bad-state', text, { path, operation: 'close' });
 }
 
 /** Copies the start of `source`, and zeroes behind it. */

@@ -2,7 +2,7 @@
 // it is, and where its clusters lie.
 
 import { pathBelow } from '../../../host/folder.js';
-import type { HostFile, HostFolder } from '../../../host/host.js';
+import type { FolderEntry, HostFile, HostFolder } from '../../../host/host.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import type { ScannedFile } from './scan.js';
@@ -78,11 +78,7 @@ export class FolderFiles {
   }
 
   async #check(scanned: ScannedFile, file: HostFile): Promise<void> {
-    const { id, size, mtimeMs } = await file.info();
-    const { entry } = scanned;
-    if (file.kind !== 'file' || id !== entry.id || size !== entry.size || mtimeMs !== entry.mtimeMs) {
-      throw this.#changed(scanned);
-    }
+    if (file.kind !== 'file' || !isSame(await file.info(), scanned.entry)) throw this.#changed(scanned);
   }
 
   #changed({ path }: ScannedFile, cause?: unknown): BlockError {
@@ -90,6 +86,13 @@ export class FolderFiles {
     const text = `'${where}' has changed since its folder was opened as a disk: open it again`;
     return new BlockError('bad-state', text, { path: where, operation: 'read', cause });
   }
+}
+
+type Identity = Pick<FolderEntry, 'id' | 'size' | 'mtimeMs'>;
+
+/** Whether they are the same file, with the same content as far as size and time tell. */
+export function isSame(a: Identity, b: Identity): boolean {
+  return a.id === b.id && a.size === b.size && a.mtimeMs === b.mtimeMs;
 }
 
 /** One file that is open, or being opened. */

@@ -14,7 +14,8 @@ const MAX_NUMBER = 999999;
 /** Where the characters of a long name lie in an entry. */
 const PLACES = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30] as const;
 export const ATTRIBUTE_LONG_NAME = 0x0f;
-const LAST_PART = 0x40;
+/** In the number of a part: it is the end of the name. */
+export const LAST_PART = 0x40;
 
 /** The short names of one directory. */
 export class ShortNames {
@@ -89,4 +90,15 @@ export function longNameBytes(name: string, shortName: Uint8Array): Uint8Array {
     }
   }
   return bytes;
+}
+
+/** The part of a long name that stands in an entry, up to the name's end. */
+export function longNamePart(entry: Uint8Array): string {
+  let text = '';
+  for (const place of PLACES) {
+    const unit = entry[place] | (entry[place + 1] << 8);
+    if (unit === 0) break;
+    text += String.fromCharCode(unit);
+  }
+  return text;
 }

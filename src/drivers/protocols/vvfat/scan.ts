@@ -8,12 +8,9 @@ import { BlockError, toBlockError } from '../../../util/errors.js';
 import { hasRawBytes } from '../../../util/name-bytes.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
 import { clusterBytes, ENTRY_BYTES, type Geometry } from './geometry.js';
+import { MAX_DEPTH, MAX_DIRECTORIES_BYTES, MAX_DIRECTORY_BYTES } from './limits.js';
 import { longNameEntries, ShortNames } from './names.js';
 import { FreeClusters, type Run } from './table.js';
-
-/** Bytes of one directory, by the specification of FAT, and of all: they are held in memory. */
-const MAX_DIRECTORY_BYTES = 0x10000 * ENTRY_BYTES;
-const MAX_DIRECTORIES_BYTES = 16 << 20;
 
 export interface ScannedFile {
   path: FolderPath;
@@ -80,6 +77,7 @@ class Scanner {
 
   async #readFolder(folder: ScannedFolder, queue: (ScannedFile | ScannedFolder)[]): Promise<void> {
     const { path } = folder;
+    if (path.length > MAX_DEPTH) throw this.#refusal(path, 'limit', `it lies in more than ${MAX_DEPTH} folders`);
     const most = MAX_DIRECTORY_BYTES / ENTRY_BYTES;
     const names = new ShortNames();
     // The label of the root; `.` and `..` of another folder.

@@ -67,3 +67,36 @@ export class FreeClusters {
     return { first, count };
   }
 }
+
+/** Values from this one below the largest end a chain; the one below it is a cluster that cannot be used. */
+const ENDS = 8;
+
+/** A table that a machine has written. */
+export class FatReader {
+  readonly #bytes: Buffer;
+  readonly #fatType: Geometry['fatType'];
+
+  constructor({ fatType }: Geometry, bytes: Uint8Array) {
+    this.#fatType = fatType;
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Whether the cluster is in a chain; one that cannot be used is in none. */
+  isTaken(cluster: number): boolean {
+    const value = this.#get(cluster);
+    return value !== 0 && value !== MASKS[this.#fatType] - ENDS;
+  }
+
+  /** What follows the cluster in its chain, whatever that is; null: it is the last one. */
+  next(cluster: number): number | null {
+    const value = this.#get(cluster);
+    return value > MASKS[this.#fatType] - ENDS ? null : value;
+  }
+
+  #get(cluster: number): number {
+    if (this.#fatType === 32) return this.#bytes.readUInt32LE(cluster * 4) & MASKS[32];
+    if (this.#fatType === 16) return this.#bytes.readUInt16LE(cluster * 2);
+    const pair = this.#bytes.readUInt16LE(cluster + (cluster >> 1));
+    return cluster % 2 === 0 ? pair & MASKS[12] : pair >> 4;
+  }
+}

@@ -27,3 +27,10 @@ function dateOf(year: number, month: number, day: number): number {
 function timeOf(hours: number, minutes: number, seconds: number): number {
   return (hours << 11) | (minutes << 5) | (seconds >> 1);
 }
+
+/** The local time that a directory says, in milliseconds since 1970. What is no date becomes one. */
+export function msOfFatTime({ date, time }: FatTime): number {
+  const year = FIRST_YEAR + (date >> 9);
+  const at = new Date(year, ((date >> 5) & 15) - 1, date & 31, time >> 11, (time >> 5) & 63, (time & 31) * 2);
+  return at.getTime();
+}
