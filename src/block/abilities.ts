@@ -19,6 +19,11 @@ export interface Abilities {
    */
   readonly check?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
   /**
+   * Reads all that the image stores and compares it with the checksums that the image has of it; each that is wrong is one call of `report`. Changes nothing. Rejects with
+   * `io`, and as reads do where something cannot be read at all.
+   */
+  readonly checkData?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
+  /**
    * Checks, repairs what it finds (`leaks`: lost space alone), and checks again. Each finding of the first check is one call of `report`; those that the
    * repair is for have `repairs`. Rejects as `check`, and with `no-space`; the image can be repaired again then. Only of a node that is
    * writable, and that nobody else uses meanwhile.

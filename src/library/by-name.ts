@@ -54,11 +54,17 @@ export function map(graph: Graph, image: unknown, settings: unknown): AsyncGener
 }
 
 export async function check(graph: Graph, image: unknown, settings: unknown): Promise<ImageCheckResult> {
-  const { repair, ...open } = takeSettings(shapes.CHECK, settings, 'settings');
+  const { repair, data, ...open } = takeSettings(shapes.CHECK, settings, 'settings');
+  if (data && repair !== undefined) {
+    throw new BlockError('invalid-argument', "Parameters 'settings.data' and 'settings.repair' exclude each other");
+  }
   const [name, how] = shapes.imageAndOptions(image, open);
   const findings: CheckFinding[] = [];
   const found = (finding: CheckFinding): number => findings.push(finding);
-  if (repair === undefined) return { ...(await checkImage(graph, name, how, found)).result, findings };
+  if (repair === undefined) {
+    const { result } = await checkImage(graph, name, how, found, undefined, data ? 'checkData' : 'check');
+    return { ...result, findings };
+  }
   const { result } = await repairImage(graph, name, repair, how, found);
   return { ...result.after, ...fixedBy(result), findings };
 }

@@ -35,6 +35,8 @@ export interface WorkspaceOptions {
 export interface CheckSettings extends OpenOptions {
   /** Repair what is found: lost space alone, or everything. The image is opened for writing then. */
   repair?: RepairKind;
+  /** Read all data instead, and compare it with the checksums that the image has of it (dmg). Not together with `repair`. */
+  data?: boolean;
 }
 
 /** What a check finds; after a repair, of the image as it is then. */

@@ -71,7 +71,7 @@ const OPEN: Shape<OpenOptions> = {
 
 export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };
 export const MAP: Shape<MapSettings> = { ...OPEN, from: integer(0), to: integer(0) };
-export const CHECK: Shape<CheckSettings> = { ...OPEN, repair: choice('leaks', 'all') };
+export const CHECK: Shape<CheckSettings> = { ...OPEN, repair: choice('leaks', 'all'), data: bool };
 
 export const onProgress: Check<OnProgress> = (value, path) => progressListener(callback<OnProgress>()(value, path));
 

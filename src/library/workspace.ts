@@ -145,7 +145,8 @@ export class Workspace {
   /**
    * Checks the consistency of an image's metadata; `findings` has each fault. With `repair`, what is found is repaired, and the image is checked again:
    * `findings` has then what was found before and, without `repairs`, what is still wrong; the figures are those of the image afterwards, with
-   * `leaksFixed` and `corruptionsFixed`. Rejects with `unsupported` for raw images; a repair also with `no-space`, `locked`: it can be done again then.
+   * `leaksFixed` and `corruptionsFixed`. Rejects with `unsupported` for raw images, with `data` for all formats
+   * whose images have no checksums of their data; a repair also with `no-space`, `locked`: it can be done again then.
    */
   async check(image: ImageName, settings: CheckSettings = {}): Promise<ImageCheckResult> {
     this.#checkOpen();

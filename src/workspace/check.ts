@@ -10,7 +10,7 @@ import { type ImageOpener, type ImageSource, reader, releaseImage } from './open
 
 /**
  * Checks whether the metadata of an image is consistent, without changing it. Calls `report` once for each finding, with the image's format.
- * Rejects as `openToRead`, with `unsupported` where the format has no checks, and with `io`, `limit`.
+ * Rejects as `openToRead`, with `unsupported` where the format has no checks, and with `io`, `limit`. `what`: `checkData` compares data with the image's checksums of it.
  */
 export async function checkImage(
   graph: Graph,
@@ -18,10 +18,11 @@ export async function checkImage(
   options: OpenOptions,
   report: (finding: CheckFinding, format: string) => void,
   open: ImageOpener = reader(graph),
+  what: 'check' | 'checkData' = 'check',
 ): Promise<{ format: string; result: CheckResult; fixed?: undefined }> {
   const node = await open(image, options);
   try {
-    const check = ability(node, 'check');
+    const check = ability(node, what);
     return { format: node.driver, result: await check((finding) => report(finding, node.driver)) };
   } finally {
     await releaseImage(graph, node);
@@ -70,11 +71,13 @@ export function fixedBy({ before, after }: RepairResult): { leaksFixed: number; 
   };
 }
 
-/** Throws `unsupported` where the format has no checks, or no repair. */
-function ability<K extends 'check' | 'repair'>(node: BlockNode, name: K): NonNullable<Abilities[K]> {
+/** Throws `unsupported` where the format has no such checks, or no repair. */
+function ability<K extends 'check' | 'checkData' | 'repair'>(node: BlockNode, name: K): NonNullable<Abilities[K]> {
   const found = node.abilities[name];
   if (found !== undefined) return found;
-  throw BlockError.at(node.filename, 'unsupported', 'This image format does not support checks', {
-    operation: 'check',
-  });
+  const reason =
+    name === 'checkData'
+      ? 'This image format has no checksums of its data'
+      : 'This image format does not support checks';
+  throw BlockError.at(node.filename, 'unsupported', reason, { operation: 'check' });
 }

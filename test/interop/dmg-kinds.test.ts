@@ -1,4 +1,4 @@
-// Chunks of dmg images that Debian's QEMU has no module for, beside dmg2img.
+// What Debian's QEMU does not read of dmg images, beside dmg2img where that does.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
@@ -16,7 +16,7 @@ const PACKED: readonly Chunk[] = [
   chunk(Kind.adc, Buffer.concat([SAMPLE, Buffer.alloc(65536, 3), SAMPLE])),
 ];
 
-describe('dmg, the kinds that QEMU has no module for', function () {
+describe('dmg, what QEMU does not read', function () {
   this.timeout(60_000);
   let shop: Workshop;
   before(async () => {
@@ -24,14 +24,14 @@ describe('dmg, the kinds that QEMU has no module for', function () {
   });
   after(() => shop.remove());
 
-  it('are read: bzip2, lzma and ADC', () => {
+  it('chunks of bzip2, lzma and ADC are read', () => {
     const { image, content } = dmgImage({ tables: [[...PACKED, END]] });
     writeFileSync(shop.path('a.dmg'), image);
     expect(shop.ours('convert', '-O', 'raw', 'a.dmg', 'ours').stderr).to.equal('');
     expect(readFileSync(shop.path('ours')).equals(content)).to.equal(true);
   });
 
-  it('are read as dmg2img does, which knows no lzma', function () {
+  it('they are read as by dmg2img, which knows no lzma', function () {
     requirePeer(this, 'dmg2img');
     const { image, content } = dmgImage({ tables: [[...PACKED.filter(({ kind }) => kind !== Kind.lzma), END]] });
     writeFileSync(shop.path('b.dmg'), image);
@@ -39,5 +39,21 @@ describe('dmg, the kinds that QEMU has no module for', function () {
     expect(readFileSync(shop.path('theirs')).equals(content)).to.equal(true);
     expect(shop.ours('convert', '-O', 'raw', 'b.dmg', 'ours').stderr).to.equal('');
     expect(readFileSync(shop.path('ours')).equals(content)).to.equal(true);
+  });
+
+  it('they are compared with the checksums by check --data, which qemu-img does not have', () => {
+    const { image, dataAt } = dmgImage({ tables: [[...PACKED, END]] });
+    writeFileSync(shop.path('c.dmg'), image);
+    const sound = shop.ours('check', '--data', 'c.dmg');
+    expect([sound.code, sound.stdout, sound.stderr]).to.deep.equal([0, 'No errors were found on the image.\n', '']);
+    image[dataAt + 100] ^= 1;
+    writeFileSync(shop.path('c.dmg'), image);
+    const broken = shop.ours('check', '--data', '--output=json', 'c.dmg');
+    expect([broken.code, JSON.parse(broken.stdout).corruptions]).to.deep.equal([2, 2]);
+    expect(broken.stderr).to.match(/^ERROR: the data fork: the checksum is .*\nERROR: the table 0: /);
+    writeFileSync(shop.path('raw'), image);
+    expect(shop.ours('check', '--data', 'raw').code).to.equal(63);
+    expect(shop.ours('check', '--data', '-r', 'all', 'c.dmg').code).to.equal(1);
+    expect(shop.shim('qemu-img', 'check', '--data', 'c.dmg').stderr).to.match(/unrecognized option '--data'/);
   });
 });

@@ -75,6 +75,9 @@ export async function exercise(
   await step('info', () => info(host, graph, options, named));
   await use(true, (node) => step('read, map', () => look(node)));
   await step('check', async () => void (await checkImage(graph, options, {}, () => undefined)));
+  await step('check of data', async () => {
+    await checkImage(graph, options, {}, () => undefined, undefined, 'checkData');
+  });
   if (writes) await use(false, (node) => write(node, step));
   if (!repairs) return outcome;
   await step('repair', async () => {

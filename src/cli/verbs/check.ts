@@ -52,7 +52,7 @@ const REPAIRS = ['leaks', 'all'] as const satisfies readonly RepairKind[];
 
 export const verb: Verb = {
   name: 'check',
-  synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-r leaks|all] [-T CACHE] [-q] [-U] FILENAME...',
+  synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-r leaks|all | --data] [-T CACHE] [-q] [-U] FILENAME...',
   description:
     'Reads all metadata of an image and checks that it is consistent: that the refcount of every cluster is the number of its references. Findings ' +
     'go to standard error, one per line. The image is not changed without -r.\n\n' +
@@ -77,6 +77,12 @@ export const verb: Verb = {
       values: REPAIRS,
       help: 'Repair "leaks" or "all".',
     },
+    {
+      key: 'data',
+      long: 'data',
+      own: true,
+      help: 'Reads all data instead, and compares it with the checksums that the image has of it (dmg). Excludes -r.',
+    },
     OBJECT,
   ],
   notes: [
@@ -87,7 +93,7 @@ export const verb: Verb = {
         '1    the check could not be completed, or the options are wrong',
         '2    the image is corrupt',
         '3    the image has leaked clusters, but is not corrupt',
-        '63   the format has no checks (raw)',
+        '63   the format has no checks (raw), or no checksums of its data',
         BY_SIGNAL,
       ].join('\n'),
     ],
@@ -96,6 +102,7 @@ export const verb: Verb = {
     ['diskwright check disk.qcow2', 'findings, and how much of the image is allocated and fragmented'],
     ['diskwright check -q disk.qcow2 || echo "look at it"', 'in a script'],
     ['diskwright check -r all disk.qcow2', 'repairs what is found'],
+    ['diskwright check --data image.dmg', 'whether a download is whole'],
   ],
   run,
 };
@@ -107,6 +114,8 @@ interface Outcome {
 
 async function run(options: ParsedOptions): Promise<number> {
   const repair = repairKind(options);
+  const data = options.has('data');
+  if (data && repair !== undefined) throw new UsageError('--data and -r exclude each other', true);
   const images = someImages(options);
   const json = outputFormat(options) === 'json';
   const quiet = options.has('quiet');
@@ -119,7 +128,7 @@ async function run(options: ParsedOptions): Promise<number> {
     async (session) => {
       const codes = await forEachImage(images, async (image, index) => {
         if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-        const { exitCode, report } = await checkOne(session, image, how, { json, quiet, repair });
+        const { exitCode, report } = await checkOne(session, image, how, { json, quiet, repair, data });
         if (report !== undefined) reports.push(jsonReport(report));
         return exitCode;
       });
@@ -145,7 +154,7 @@ async function checkOne(
   session: Session,
   image: string,
   how: ImageArguments,
-  { json, quiet, repair }: { json: boolean; quiet: boolean; repair: RepairKind | undefined },
+  { json, quiet, repair, data }: { json: boolean; quiet: boolean; repair: RepairKind | undefined; data: boolean },
 ): Promise<Outcome> {
   let opened = false;
   const access = repair === undefined ? {} : { writable: true, forRepair: true };
@@ -158,7 +167,9 @@ async function checkOne(
     repair === undefined ? 'was only read' : 'may be repaired in part: run the same command again to continue';
   const interrupt = new BreakOff(`'${shown(image)}' ${state}.`, { afterMs: repair === undefined ? LONG_MS : 0 });
   const checked = async () => {
-    if (repair === undefined) return checkImage(session.graph, image, how, findingPrinter(), open);
+    if (repair === undefined) {
+      return checkImage(session.graph, image, how, findingPrinter(), open, data ? 'checkData' : 'check');
+    }
     const repaired = (result: RepairResult): void => {
       if (!json && !quiet) write(repairReport(fixedBy(result)));
     };

@@ -129,7 +129,9 @@ export function dmgImage({
     table.writeBigUInt64BE(BigInt(first), 8);
     table.writeBigUInt64BE(BigInt(sector - first), 16);
     table.writeUInt32BE(chunks.length, 200);
-    if (checksums) writeChecksum(table, 64, crc32(Buffer.concat(chunks.map(({ content }) => content))));
+    // Unused space has no part in the checksum.
+    const summed = chunks.filter(({ kind }) => kind !== Kind.ignore);
+    if (checksums) writeChecksum(table, 64, crc32(Buffer.concat(summed.map(({ content }) => content))));
     return table;
   });
   const fork = Buffer.concat(data);

@@ -6,12 +6,14 @@ import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
 import { ChunkCache } from './chunk-cache.js';
 import type { FoundChunk } from './chunk-map.js';
-import { isZeroKind } from './chunks.js';
+import { type Chunk, isZeroKind } from './chunks.js';
 import { Kind } from './header.js';
 import { isPacked, unpack } from './unpack.js';
 
 /** Chunks of more bytes, which usual images do not have, are decompressed one after the other, so that not many are in memory. */
 const LARGE_BYTES = 4 << 20;
+/** Raw chunks that are read as wholes are read in parts of so many bytes. */
+const RAW_PART_BYTES = 1 << 20;
 
 export class ChunkReader {
   readonly #link: () => Child;
@@ -27,17 +29,34 @@ export class ChunkReader {
 
   /** Fills `part` with the bytes of the chunk from `within` on. Rejects with `corrupt-image`, `unsupported`, `io`. */
   async read(chunk: FoundChunk, within: number, part: Uint8Array): Promise<void> {
-    if (isZeroKind(chunk.kind)) {
-      part.fill(0);
-    } else if (chunk.kind === Kind.raw) {
-      this.#checkStored(chunk, within + part.length);
-      await this.#link().read(chunk.place + within, part);
-    } else if (isPacked(chunk.kind)) {
-      await this.#readPacked(chunk, within, part);
-    } else {
-      const what = chunk.kind === Kind.lzfse ? 'is compressed by lzfse' : `is of the kind 0x${chunk.kind.toString(16)}`;
-      throw this.#failed(chunk, 'unsupported', `it ${what}, which cannot be read here`);
+    if (isZeroKind(chunk.kind)) part.fill(0);
+    else if (chunk.kind === Kind.raw) await this.#readRaw(chunk, within, part);
+    else if (isPacked(chunk.kind)) await this.#readPacked(chunk, within, part);
+    else throw this.#unreadable(chunk);
+  }
+
+  /** Calls `take` with all that the chunk holds, part by part; it keeps none of them. Of a chunk that is stored. Rejects as `read`. */
+  async readAll(chunk: Chunk, take: (part: Uint8Array) => void): Promise<void> {
+    const bytes = chunk.end - chunk.start;
+    const isRaw = chunk.kind === Kind.raw;
+    if (!isRaw && !isPacked(chunk.kind)) throw this.#unreadable(chunk);
+    const { memory } = this.#host;
+    const buffer = memory.allocate(isRaw ? Math.min(bytes, RAW_PART_BYTES) : bytes);
+    try {
+      for (let done = 0; done < bytes; done += buffer.length) {
+        const part = buffer.subarray(0, bytes - done);
+        if (isRaw) await this.#readRaw(chunk, done, part);
+        else await this.#unpack(chunk, () => part);
+        take(part);
+      }
+    } finally {
+      memory.free(buffer);
     }
+  }
+
+  async #readRaw(chunk: Chunk, within: number, part: Uint8Array): Promise<void> {
+    this.#checkStored(chunk, within + part.length);
+    await this.#link().read(chunk.place + within, part);
   }
 
   async #readPacked(chunk: FoundChunk, within: number, part: Uint8Array): Promise<void> {
@@ -53,7 +72,7 @@ export class ChunkReader {
   }
 
   /** Resolves with what `output` returns, filled. */
-  #unpack(chunk: FoundChunk, output: () => Uint8Array): Promise<Uint8Array> {
+  #unpack(chunk: Chunk, output: () => Uint8Array): Promise<Uint8Array> {
     const action = async (): Promise<Uint8Array> => {
       this.#checkStored(chunk, chunk.stored);
       const { memory, codecs } = this.#host;
@@ -76,13 +95,18 @@ export class ChunkReader {
   }
 
   /** Throws where the first `bytes` of what is stored are not all there. */
-  #checkStored(chunk: FoundChunk, bytes: number): void {
+  #checkStored(chunk: Chunk, bytes: number): void {
     if (bytes > chunk.stored) throw this.#failed(chunk, 'corrupt-image', 'it is stored in fewer bytes than it has');
     if (chunk.place + bytes <= this.#link().length) return;
     throw this.#failed(chunk, 'corrupt-image', 'it lies beyond the end of the file');
   }
 
-  #failed(chunk: FoundChunk, code: 'corrupt-image' | 'unsupported', reason: string, cause?: BlockError): BlockError {
+  #unreadable(chunk: Chunk): BlockError {
+    const what = chunk.kind === Kind.lzfse ? 'is compressed by lzfse' : `is of the kind 0x${chunk.kind.toString(16)}`;
+    return this.#failed(chunk, 'unsupported', `it ${what}, which cannot be read here`);
+  }
+
+  #failed(chunk: Chunk, code: 'corrupt-image' | 'unsupported', reason: string, cause?: BlockError): BlockError {
     return BlockError.at(this.#link().filename, code, `The chunk at ${chunk.start} of the disk: ${reason}`, {
       offset: chunk.place,
       operation: 'read',

@@ -1,11 +1,13 @@
 // dmg: a disk image of Apple, which is only read.
 
+import type { Abilities } from '../../../block/abilities.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
 import type { Permissions } from '../../../block/roles.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { checkData } from './check-data.js';
 import { ChunkMap } from './chunk-map.js';
 import { ChunkReader } from './chunk-reader.js';
 import { Kind } from './header.js';
@@ -24,6 +26,10 @@ export class DmgNode extends ReadOnlyFormatNode {
     this.length = layout.header.size;
     this.setChild('file', file, 'image', permissions);
     this.#reader = new ChunkReader(() => this.primary!, this.host);
+  }
+
+  override get abilities(): Abilities {
+    return { checkData: (report) => checkData(this.primary!, this.host, this.#reader, report) };
   }
 
   /** Says which chunks cannot be read, in QEMU's words for those that it does not know either. */

@@ -6,7 +6,7 @@
 //
 //   | head, 204 bytes | chunk, 40 bytes | chunk | ...
 //
-// each with a kind, sectors of the disk, counted from where the table begins, and bytes of the data fork.
+// each with a kind, sectors of the disk, counted from where the table begins, and bytes of the data fork. Checksums have a kind, a number of bits and room for 128 bytes.
 // Source: descriptions of the format that others have published (Apple has none), and what hdiutil writes.
 
 import { checkImageSize } from '../../../block/image-size.js';
@@ -21,16 +21,19 @@ export const SEARCHED_BYTES = 2 * TRAILER_BYTES - 1;
 const TRAILER_MAGIC = 'koly';
 const Trailer = {
   dataOffset: 24,
+  dataLength: 32,
   forkOffset: 40,
   forkLength: 48,
+  dataChecksum: 80,
   listOffset: 216,
   listLength: 224,
+  checksum: 352,
   sectors: 492,
 };
 
 const TABLE_MAGIC = 'mish';
 export const TABLE_HEAD_BYTES = 204;
-const Table = { firstSector: 8, dataOffset: 24 };
+const Table = { firstSector: 8, dataOffset: 24, checksum: 64 };
 
 export const CHUNK_BYTES = 40;
 export const ChunkField = { kind: 0, sector: 8, sectors: 16, offset: 24, length: 32 };
@@ -55,11 +58,19 @@ const MAX_LIST_BYTES = 16 << 20;
 /** Ours, of a resource fork. */
 const MAX_FORK_BYTES = 32 << 20;
 
+const CRC32 = 2;
+const CRC32_BITS = 32;
+
 export interface Header {
   /** Bytes of the disk. */
   size: number;
   /** Where the data fork lies in the file. */
   dataOffset: number;
+  dataBytes: number;
+  /** CRC-32 of the data fork; null where the image has none. */
+  dataChecksum: number | null;
+  /** CRC-32 of the tables' own checksums, as they follow each other; null where the image has none. */
+  tablesChecksum: number | null;
   /** Where the tables lie in the file. */
   tables: { kind: 'fork' | 'list'; offset: number; length: number };
 }
@@ -97,6 +108,9 @@ export function parseTrailer(bytes: Uint8Array, trailerOffset: number, path: str
   return {
     size,
     dataOffset,
+    dataBytes: viewBe64(view, Trailer.dataLength),
+    dataChecksum: checksumAt(view, Trailer.dataChecksum),
+    tablesChecksum: checksumAt(view, Trailer.checksum),
     tables: { kind: isFork ? 'fork' : 'list', offset, length: Math.min(length, max) },
   };
 }
@@ -106,6 +120,8 @@ export interface TableHead {
   firstSector: number;
   /** Is added to the chunks' places in the data fork. */
   dataOffset: number;
+  /** CRC-32 of what its chunks are decompressed to; null where it has none. */
+  checksum: number | null;
 }
 
 /** null: `table` is a resource of another kind. */
@@ -115,5 +131,11 @@ export function parseTableHead(table: Uint8Array): TableHead | null {
   return {
     firstSector: viewBe64(view, Table.firstSector),
     dataOffset: viewBe64(view, Table.dataOffset),
+    checksum: checksumAt(view, Table.checksum),
   };
+}
+
+function checksumAt(view: DataView, at: number): number | null {
+  const isKnown = view.getUint32(at) === CRC32 && view.getUint32(at + 4) === CRC32_BITS;
+  return isKnown ? view.getUint32(at + 8) : null;
 }
