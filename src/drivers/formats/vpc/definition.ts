@@ -38,7 +38,8 @@ async function openVpc(request: OpenRequest<'vpc'>): Promise<AnyVpcNode> {
   const file = await request.openChild('file', null, 'image');
   const image = await openByHead(request, file, readHead, (head) => makeNode(request, file, head));
   const isOverlay = image instanceof DifferencingNode;
-  if (!(image instanceof FixedNode)) await image.load();
+  if (image instanceof VpcNode) await image.load();
+  else if (isOverlay) await image.begin();
   if (!isOverlay && request.options.backing !== undefined) {
     throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: image.filename });
   }

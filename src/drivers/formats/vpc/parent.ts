@@ -9,9 +9,9 @@
 // The Mac OS alias (`Mac `) and the two forms that the specification has withdrawn (`Wi2r`, `Wi2k`) say nothing here.
 
 import type { Child } from '../../../block/child.js';
-import { protocolOf } from '../../../block/filename.js';
 import { getBe32, getBe64 } from '../../../util/bytes.js';
 import { latin1 } from '../../../util/magic.js';
+import { asPath, fromWindows, upToNul } from '../../windows-path.js';
 import { HEADER_BYTES, HeaderField } from './header.js';
 
 const LOCATORS = 8;
@@ -53,18 +53,6 @@ async function readLocator(file: Child, offset: number, length: number): Promise
   return data;
 }
 
-function upToNul(text: string): string {
-  const end = text.indexOf('\0');
-  return end < 0 ? text : text.slice(0, end);
-}
-
-function fromWindows(text: string): string | null {
-  const path = upToNul(text).replaceAll('\\', '/');
-  // Drives and servers of Windows are not here: the parent is looked for beside the image.
-  const isElsewhere = /^[A-Za-z]:/.test(path) || path.startsWith('//');
-  return asPath(isElsewhere ? path.slice(path.lastIndexOf('/') + 1).replace(/^[A-Za-z]:/, '') : path);
-}
-
 function fromUrl(text: string): string | null {
   const match = /^file:\/\/(?:localhost(?=\/))?(.*)$/s.exec(upToNul(text));
   if (match === null) return null;
@@ -74,11 +62,4 @@ function fromUrl(text: string): string | null {
     // A percent sign that begins no escape: the path was never encoded.
     return asPath(match[1]);
   }
-}
-
-/** It names a file, and nothing else. */
-function asPath(path: string): string | null {
-  const name = upToNul(path);
-  if (name === '') return null;
-  return protocolOf(name) === null ? name : `./${name}`;
 }

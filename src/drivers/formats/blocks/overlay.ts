@@ -1,0 +1,97 @@
+// A differencing image, which holds the sectors that were written since it was made; all others are those of its parent, its backing node. It is only read.
+
+import { FormatNode } from '../../../block/node/format.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
+import type { BlockStatus, Located } from '../../../block/types.js';
+import type { ZeroScan } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { later, settleAll } from '../../../util/settle.js';
+import type { ImageFile } from '../../image-file.js';
+import { HOLE, holeRun } from './places.js';
+
+/** A run of sectors that lie together. */
+export interface OverlayRun {
+  /** In the file; HOLE: they are the parent's; ZERO: they read as zeroes. */
+  place: number;
+  length: number;
+}
+
+/** Throws `read-only` where a differencing image, one of `format`, is to be written. */
+export function refuseWriting(filename: string, format: string, readOnly: boolean): void {
+  if (readOnly) return;
+  throw BlockError.at(filename, 'read-only', `A differencing ${format} image can only be read`, { operation: 'open' });
+}
+
+export abstract class OverlayNode extends FormatNode {
+  protected abstract readonly file: ImageFile;
+  /** As people call it. */
+  protected abstract readonly formatName: string;
+  /** The run at `offset`, of `length` bytes at most; null where something is to be read first. Throws `corrupt-image`. */
+  protected abstract runAt(offset: number, length: number): OverlayRun | null;
+  /** Reads what `runAt` lacks at `offset`, or a part of it. Rejects with `io`, `corrupt-image`. */
+  protected abstract load(offset: number): Promise<void>;
+
+  async #loadedRun(offset: number, length: number): Promise<OverlayRun> {
+    for (;;) {
+      const run = this.runAt(offset, length);
+      if (run !== null) return run;
+      await this.load(offset);
+    }
+  }
+
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (write) return false;
+    const run = this.runAt(offset, length);
+    return (
+      run !== null && run.place >= 0 && run.length === length && this.primary!.locate(run.place, length, false, into)
+    );
+  }
+
+  protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const parts: Promise<void>[] = [];
+    let failure: { error: unknown } | null = null;
+    try {
+      for (let done = 0; done < buffer.length; ) {
+        const run = await this.#loadedRun(offset + done, buffer.length - done);
+        const target = buffer.subarray(done, done + run.length);
+        if (run.place >= 0) parts.push(later(this.file.read(run.place, target, 'read_aio')));
+        else if (run.place === HOLE) parts.push(later(this.#readParent(offset + done, target)));
+        else target.fill(0);
+        done += run.length;
+      }
+    } catch (error) {
+      failure = { error };
+    }
+    await settleAll(parts, failure);
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  /** What the parent has, up to its end; zeroes beyond. */
+  async #readParent(offset: number, buffer: Uint8Array): Promise<void> {
+    const parent = this.cow;
+    const inside = parent === null ? 0 : Math.max(0, Math.min(buffer.length, parent.length - offset));
+    buffer.fill(0, inside);
+    if (inside > 0) await parent!.read(offset, buffer.subarray(0, inside));
+  }
+
+  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+    const run = this.runAt(offset, length);
+    return run === null ? null : this.#statusOf(run, offset);
+  }
+
+  protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.#statusOf(await this.#loadedRun(offset, length), offset);
+  }
+
+  #statusOf({ place, length }: OverlayRun, at: number): BlockStatus {
+    const none = { length, compressed: false, offset: -1, node: null };
+    if (place === HOLE) return { ...none, ...holeRun(this.cow, at, length), allocated: false, data: false };
+    if (place < 0) return { ...none, allocated: true, data: false, zero: true };
+    return { ...none, allocated: true, data: true, zero: false, offset: place, node: this.primary!.node };
+  }
+
+  override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
+    refuseWriting(this.filename, this.formatName, readOnly);
+    return null;
+  }
+}
