@@ -33,7 +33,9 @@ const OURS = new Set([
   'BlockdevOptions(nbd).x-multi-conn',
   'blockdev-add(nbd).x-multi-conn',
   'nbd-server-start.handshake-max-seconds',
-  // QEMU opens no differencing images, and takes the other one from a shell alone.
+  // QEMU opens no differencing images, and takes the last one from a shell alone.
+  'BlockdevOptions(vhdx).backing',
+  'blockdev-add(vhdx).backing',
   'BlockdevOptions(vpc).backing',
   'blockdev-add(vpc).backing',
   'BlockdevOptions(vpc).force_size_calc',

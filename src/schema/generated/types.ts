@@ -1079,7 +1079,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
-  | (BlockdevOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc)
   | (BlockdevOptionsBase & { driver: 'vvfat' } & BlockdevOptionsVVFAT);
@@ -3995,7 +3995,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
-  | (BlockdevDeviceOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vmdk' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vpc' } & BlockdevOptionsVpc)
   | (BlockdevDeviceOptionsBase & { driver: 'vvfat' } & BlockdevOptionsVVFAT);

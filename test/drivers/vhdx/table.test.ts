@@ -200,13 +200,4 @@ describe('vhdx: headers', () => {
     expect(error).to.include({ code: 'invalid-image' });
     expect(error.message).to.match(/No valid VHDX header found/);
   });
-
-  it('a differencing image is refused by name', async () => {
-    const { made, image } = await bench();
-    image.writeUInt32LE(2, METADATA + 65536 + 4);
-    made.host.writeFile(PATH, image);
-    const error = await failureOf(openNode(made.graph, OPTIONS));
-    expect(error.code).to.equal('unsupported');
-    expect(error.message).to.match(/differencing/);
-  });
 });

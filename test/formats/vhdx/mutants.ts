@@ -5,6 +5,7 @@ import { openNode } from '../../../src/block/open.js';
 import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
 import { graphWith, IMAGE } from '../../mutation/images.js';
 import type { MadeMutant, MutantKind, Place } from '../fixture.js';
+import { type Block, encodeDifference, LOCATOR, makeParent } from './differencing.js';
 import { MIB, withLog } from './images.js';
 
 const BLOCKS = 4;
@@ -36,6 +37,26 @@ async function make(own: object, hasLog: boolean): Promise<MadeMutant> {
   return { files, places: [...PLACES, [MIB, MIB + 96], [MIB, MIB + 96], [MIB + 4096, MIB + 8192]] };
 }
 
+/** With blocks of all kinds, also one that is there in part. */
+async function makeDifference(): Promise<MadeMutant> {
+  const { host, graph } = await graphWith(new Map());
+  const made = { host, graph, warnings: [] };
+  const parent_linkage = await makeParent(made, '/parent.vhdx', BLOCKS * MIB, MIB);
+  const image = encodeDifference({
+    size: BLOCKS * MIB,
+    texts: { parent_linkage, relative_path: '.\\parent.vhdx' },
+    blocks: new Map<number, Block>([
+      [1, { state: 2 }],
+      [2, { sectors: new Map([[9, 2]]) }],
+    ]),
+  });
+  const files = new Map(host.files().map((path) => [path, Buffer.from(host.readFile(path))]));
+  files.set(IMAGE, Buffer.from(image));
+  const bitmap: Place = [TABLE + 8 * 4096, TABLE + 8 * 4097];
+  const locator: Place = [LOCATOR, LOCATOR + 300];
+  return { files, places: [...PLACES, bitmap, bitmap, locator, locator] };
+}
+
 function kind(name: string, own: object, hasLog = false): MutantKind {
   return {
     name,
@@ -52,4 +73,5 @@ export const VHDX_MUTANTS: readonly MutantKind[] = [
   kind('vhdx', {}),
   kind('vhdx, fixed', { subformat: 'fixed' }),
   kind('vhdx, with a log', {}, true),
+  { ...kind('vhdx, differencing', {}), repairs: false, make: makeDifference },
 ];

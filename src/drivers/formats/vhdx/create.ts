@@ -119,6 +119,7 @@ function planOf(options: VhdxCreateOptions, path: string): Plan {
     blockBytes,
     isFixed: subformat === 'fixed',
     hasParent: false,
+    parentLocator: null,
     sectorBytes: 512,
     physicalSectorBytes: 512,
     page83: NO_GUID,

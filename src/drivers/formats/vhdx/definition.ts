@@ -1,36 +1,73 @@
 // The driver definition of vhdx: how an image is recognised, opened and created.
 
+import { skipFilters } from '../../../block/chain.js';
+import { openBacking } from '../../../block/node/format.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { openByHead } from '../../../block/stale.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { checkVhdxCreate, createVhdx, measureVhdx, VHDX_CREATE_OPTIONS } from './create.js';
+import { VhdxDifferencingNode } from './differencing.js';
 import { VhdxNode } from './driver.js';
 import { VHDX_FINDING_WORDS } from './finding-words.js';
 import { readVhdxHead } from './header.js';
 import { readImage } from './image.js';
+import { guidText } from './parent.js';
 
-async function openVhdx(request: OpenRequest<'vhdx'>): Promise<VhdxNode> {
-  const { graph, node, use, forRepair } = request;
+async function openVhdx(request: OpenRequest<'vhdx'>): Promise<VhdxNode | VhdxDifferencingNode> {
+  const { graph, node, use, forRepair, options } = request;
   const file = await request.openChild('file', null, 'image');
   const opening = { file, permissions: ROLES.image.permissions(use) };
   const opened = await openByHead(request, file, readVhdxHead, async (head, look) => {
     const image = await look((link) => readImage(link, head));
-    if (image.parameters.hasParent) throw isDifferencing(file.filename);
+    if (image.parent !== null) return new VhdxDifferencingNode(graph, node, image, image.parent, opening);
     return new VhdxNode(graph, node, image, opening);
   });
+  if (opened instanceof VhdxDifferencingNode) return openOverParent(request, opened);
+  if (options.backing !== undefined) {
+    throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: opened.filename });
+  }
   if (!node.readOnly && !forRepair) await opened.becomeWritable();
   return opened;
 }
 
-function isDifferencing(path: string): BlockError {
-  const reason = 'A differencing VHDX image, which holds only what its parent does not, is not supported';
-  return BlockError.at(path, 'unsupported', reason, { operation: 'open' });
+async function openOverParent(
+  request: OpenRequest<'vhdx'>,
+  image: VhdxDifferencingNode,
+): Promise<VhdxDifferencingNode> {
+  await openBacking(request, image);
+  try {
+    if (!request.onlyHeader) checkParent(image, request.options.backing === undefined);
+    return image;
+  } catch (error) {
+    // Best effort: what the caller must learn is why the parent cannot be used.
+    await image.close().catch(bestEffort('closing after a failed open'));
+    throw error;
+  }
+}
+
+/** Throws `invalid-image` where the image does not say where its parent is, or the one that is there has another content than the one that this image was made over. */
+function checkParent(image: VhdxDifferencingNode, isNeeded: boolean): void {
+  const fail = (reason: string): never => {
+    throw BlockError.at(image.filename, 'invalid-image', reason, { operation: 'open' });
+  };
+  const { cow } = image;
+  if (cow === null) {
+    if (isNeeded) fail('The differencing image does not say where its parent is');
+    return;
+  }
+  const parent = skipFilters(cow.node);
+  const isVhdx = parent instanceof VhdxNode || parent instanceof VhdxDifferencingNode;
+  if (!isVhdx || image.linkages.includes(parent.dataWriteGuid)) return;
+  const [found, wanted] = [parent.dataWriteGuid, image.linkages[0]].map(guidText);
+  fail(`The content of the parent has the GUID ${found}, and the differencing image was made over ${wanted}`);
 }
 
 export const vhdxDriver: DriverDefinition<'vhdx'> = {
   name: 'vhdx',
   kind: 'format',
+  readsBacking: true,
   get createOptions() {
     return VHDX_CREATE_OPTIONS;
   },

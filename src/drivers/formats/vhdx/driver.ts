@@ -31,6 +31,19 @@ export interface VhdxOpening {
   permissions: Permissions;
 }
 
+/** As `survey`. A log that is to be replayed counts as a corruption, as for QEMU. */
+export async function surveyWithLog(
+  file: ReplayedFile,
+  shape: TableShape,
+  report: (finding: CheckFinding) => void,
+  kind?: RepairKind,
+): Promise<Survey> {
+  if (file.hasLog) report({ kind: 'vhdx-log', severity: 'corruption', ...(kind !== undefined && { repairs: true }) });
+  const found = await survey(file, shape, file.fullLength, report, kind);
+  found.result.corruptions += Number(file.hasLog);
+  return found;
+}
+
 export class VhdxNode extends BlocksNode {
   override readonly driver = 'vhdx';
   override readonly filename: string;
@@ -113,6 +126,11 @@ export class VhdxNode extends BlocksNode {
     await this.file.ensureLength(this.space.end);
   }
 
+  /** Changes with each change of the disk: a differencing image knows its parent by it. */
+  get dataWriteGuid(): string {
+    return this.#store.header.dataWriteGuid;
+  }
+
   #survey(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {
     return survey(this.file, this.#shape, this.file.fullLength, report, kind);
   }
@@ -163,14 +181,8 @@ export class VhdxNode extends BlocksNode {
     return (await this.#findAll(report)).result;
   }
 
-  /** A log that is to be replayed counts as a corruption, as for QEMU. */
-  async #findAll(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {
-    if (this.file.hasLog) {
-      report({ kind: 'vhdx-log', severity: 'corruption', ...(kind !== undefined && { repairs: true }) });
-    }
-    const found = await this.#survey(report, kind);
-    found.result.corruptions += Number(this.file.hasLog);
-    return found;
+  #findAll(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {
+    return surveyWithLog(this.file, this.#shape, report, kind);
   }
 
   async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {

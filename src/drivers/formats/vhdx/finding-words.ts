@@ -17,5 +17,7 @@ export const VHDX_FINDING_WORDS: FindingWords = {
   'vhdx-block-shared': ({ index, hostOffset }) =>
     `VHDX BAT entry ${index} points to a place that another one uses, too: ${decimal(hostOffset)}`,
   'vhdx-state': ({ index, entry }) => `VHDX BAT entry ${index} has the state ${hex(entry)}, which is not valid`,
+  'vhdx-bitmap': ({ index, entry, hostOffset }) =>
+    `Block ${index} of the sector bitmap, of state ${hex(entry)}, has no valid place: ${decimal(hostOffset)}`,
   'vhdx-log': () => 'The log is to be replayed: the image was not closed properly',
 };

@@ -6,6 +6,7 @@ import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { type Header, parseHeader, type ReadBytes, type Regions, readRegions } from './header.js';
 import { findLog, type Replayed } from './log.js';
 import { type Parameters, readMetadata } from './metadata.js';
+import { type ParentLocator, readParentLocator } from './parent.js';
 import { shapeOf, type TableShape } from './table.js';
 
 export interface Image {
@@ -15,6 +16,8 @@ export interface Image {
   regions: Regions;
   parameters: Parameters;
   shape: TableShape;
+  /** Of a differencing image. */
+  parent: ParentLocator | null;
 }
 
 /** `head`: what `readVhdxHead` has read of `link`. Rejects with `invalid-image`, `unsupported`, `corrupt-image`, `io`. */
@@ -34,7 +37,9 @@ export async function readImage(link: Child, head: Uint8Array): Promise<Image> {
   const tableEnd = shape.offset + shape.entries * 8;
   if (tableEnd > regions.bat[1]) throw invalid(path, 'The block allocation table has too few entries for the disk');
   if (tableEnd > fileBytes) throw invalid(path, 'The block allocation table does not lie within the file');
-  return { header, log, regions, parameters, shape };
+  const { hasParent, parentLocator } = parameters;
+  const parent = hasParent ? await readParentLocator(read, parentLocator, path) : null;
+  return { parent, header, log, regions, parameters, shape };
 }
 
 function invalid(path: string, reason: string): BlockError {

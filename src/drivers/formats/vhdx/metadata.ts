@@ -37,6 +37,8 @@ export interface Parameters {
   /** All blocks have a place, and keep it. */
   isFixed: boolean;
   hasParent: boolean;
+  /** Where in the file the image says what its parent is; null: nowhere. */
+  parentLocator: Range | null;
   /** Bytes of a sector of the disk: 512 or 4096. */
   sectorBytes: number;
   physicalSectorBytes: number;
@@ -106,6 +108,7 @@ export async function readMetadata(read: ReadBytes, [start, end]: Range, path: s
     blockBytes: fileParameters.getUint32(0, true),
     isFixed: (flags & ParameterFlag.isFixed) !== 0,
     hasParent: (flags & ParameterFlag.hasParent) !== 0,
+    parentLocator: places.get(Item.parentLocator) ?? null,
     sectorBytes,
     physicalSectorBytes: physical,
     page83: getGuid(await itemOf(Item.page83, 'identity of the disk', 16), 0),

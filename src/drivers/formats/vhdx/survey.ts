@@ -6,34 +6,46 @@ import { viewOf } from '../../../util/bytes.js';
 import type { ImageFile } from '../../image-file.js';
 import { Bits } from '../blocks/bits.js';
 import { FIRST_REGION_OFFSET, MAX_FILE_BYTES, MIB } from './header.js';
-import { ENTRY_BYTES, entryAt, isPlace, neededBytes, regionUnder, State, type TableShape } from './table.js';
+import {
+  BITMAP_BYTES,
+  ENTRY_BYTES,
+  entryAt,
+  isBitmapPlace,
+  isPlace,
+  neededBytes,
+  regionUnder,
+  State,
+  type TableShape,
+} from './table.js';
 
 const STEP_BYTES = 1 << 20;
 
-/** Called with each block that has a place, or claims to have one, in order. */
-export type VisitBlock = (index: number, place: number, state: number) => void;
+/** Called with each block that has a place, or claims to have one, in order; `isBitmap`: with those of the sector bitmap, where there is one. */
+export type VisitBlock = (index: number, place: number, state: number, isBitmap: boolean) => void;
 
 /** Reads the table. Rejects with `io`. */
 export async function readEntries(file: ImageFile, shape: TableShape, visit: VisitBlock): Promise<void> {
-  const { offset, ratio, blocks } = shape;
-  const total = shape.entries * ENTRY_BYTES;
+  const { offset, ratio, blocks, entries, hasParent } = shape;
+  const total = entries * ENTRY_BYTES;
   const buffer = new Uint8Array(Math.min(STEP_BYTES, total));
   let index = 0;
+  let chunk = 0;
   let untilBitmap = ratio;
   for (let done = 0; done < total; done += buffer.length) {
     const bytes = buffer.subarray(0, Math.min(buffer.length, total - done));
     await file.read(offset + done, bytes);
     const view = viewOf(bytes);
-    for (let at = 0; at < bytes.length && index < blocks; at += ENTRY_BYTES) {
-      if (untilBitmap === 0) {
+    for (let at = 0; at < bytes.length && (index < blocks || hasParent); at += ENTRY_BYTES) {
+      const isBitmap = untilBitmap === 0;
+      const low = view.getUint32(at, true);
+      const { state, place } = entryAt(low, view.getUint32(at + 4, true));
+      if (isBitmap) {
+        if (hasParent && state !== State.notPresent) visit(chunk, place, state, true);
         untilBitmap = ratio;
+        chunk++;
         continue;
       }
-      const low = view.getUint32(at, true);
-      if ((low & 7) > State.unmapped) {
-        const { state, place } = entryAt(low, view.getUint32(at + 4, true));
-        visit(index, place, state);
-      }
+      if (index < blocks && state > State.unmapped) visit(index, place, state, false);
       untilBitmap--;
       index++;
     }
@@ -51,15 +63,15 @@ export class UsedSpace {
   }
 
   /** A block that begins at `place`, where one may lie, shares nothing with another one. */
-  isFree(place: number): boolean {
+  isFree(place: number, units = this.#blockUnits): boolean {
     const first = place / MIB;
-    for (let i = 0; i < this.#blockUnits; i++) if (this.#bits.has(first + i)) return false;
+    for (let i = 0; i < units; i++) if (this.#bits.has(first + i)) return false;
     return true;
   }
 
-  add(place: number): void {
+  add(place: number, units = this.#blockUnits): void {
     const first = place / MIB;
-    for (let i = 0; i < this.#blockUnits; i++) this.#bits.add(first + i);
+    for (let i = 0; i < units; i++) this.#bits.add(first + i);
   }
 }
 
@@ -87,16 +99,30 @@ export async function survey(
   const used = new UsedSpace(fileBytes + blockBytes, blockBytes);
   const lost: number[] = [];
   const shared: number[] = [];
+  /** Blocks that are there in part, and the blocks of the sector bitmap. */
+  const parts: number[] = [];
+  const bitmaps = new Set<number>();
   let corruptions = 0;
   let end = regions.all.at(-1)![1];
   const find = (finding: Omit<CheckFinding, 'severity'>): void => {
     corruptions++;
     report({ ...finding, severity: 'corruption', ...(kind === 'all' && { repairs: true }) } as CheckFinding);
   };
-  await readEntries(file, shape, (index, place, state) => {
+  const placeBitmap = (index: number, place: number, state: number): void => {
+    if (state !== State.full || !isBitmapPlace(shape, place, fileBytes) || !used.isFree(place, 1)) {
+      find({ kind: 'vhdx-bitmap', index, hostOffset: place, entry: `0x${state.toString(16)}` });
+      return;
+    }
+    end = Math.max(end, place + BITMAP_BYTES);
+    used.add(place, 1);
+    bitmaps.add(index);
+  };
+  await readEntries(file, shape, (index, place, state, isBitmap) => {
+    if (isBitmap) return placeBitmap(index, place, state);
+    if (shape.hasParent && state === State.partial) parts.push(index);
     const guestOffset = index * blockBytes;
     const at = { index, hostOffset: place, length: blockBytes, guestOffset };
-    if (state !== State.full) {
+    if (state !== State.full && !(shape.hasParent && state === State.partial)) {
       find({ kind: 'vhdx-state', index, content: 'none', guestOffset, entry: `0x${state.toString(16)}` });
       lost.push(index);
       return;
@@ -119,6 +145,9 @@ export async function survey(
       find({ kind: 'vhdx-block-shared', ...at });
     }
   });
+  // Blocks without their bits come before them.
+  const bare = new Set(parts.map((index) => Math.floor(index / shape.ratio)).filter((chunk) => !bitmaps.has(chunk)));
+  for (const index of bare) find({ kind: 'vhdx-bitmap', index, hostOffset: 0, entry: '0x0' });
   const unsaid = { imageEndOffset: 0, totalClusters: 0, allocatedClusters: 0 };
   const result = { checkErrors: 0, corruptions, leaks: 0, ...unsaid, fragmentedClusters: 0, compressedClusters: 0 };
   return { result, used, end, lost, shared };

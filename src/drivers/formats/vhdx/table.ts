@@ -13,7 +13,9 @@ import { LOG_SECTOR_BYTES } from './log-entry.js';
 import { chunkRatio, entryCount, entryOf, type Parameters } from './metadata.js';
 
 export const ENTRY_BYTES = 8;
-export const State = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, full: 6 } as const;
+export const State = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, full: 6, partial: 7 } as const;
+/** Of one block of the sector bitmap. */
+export const BITMAP_BYTES = 1 << 20;
 const STATE_MASK = 7;
 const PLACE_MASK = 0xfff0_0000;
 
@@ -27,6 +29,8 @@ export interface TableShape {
   readonly blocks: number;
   /** Bytes of the last block that the disk has: QEMU's fixed images end there. */
   readonly lastBytes: number;
+  /** A block may have a part of its sectors, by its bits in a block of the sector bitmap. */
+  readonly hasParent: boolean;
   readonly regions: Regions;
 }
 
@@ -39,6 +43,7 @@ export function shapeOf(parameters: Parameters, regions: Regions): TableShape {
     blockBytes: parameters.blockBytes,
     blocks,
     lastBytes: parameters.size - (blocks - 1) * parameters.blockBytes,
+    hasParent: parameters.hasParent,
     regions,
   };
 }
@@ -71,9 +76,17 @@ export function neededBytes({ blocks, blockBytes, lastBytes }: TableShape, index
 
 /** Whether block `index` may lie there: in the file of `fileBytes`, on nothing else. */
 export function isPlace(shape: TableShape, index: number, place: number, fileBytes: number): boolean {
-  const end = place + shape.blockBytes;
-  const isInside = place + neededBytes(shape, index) <= fileBytes && end <= MAX_FILE_BYTES;
-  return isInside && place >= FIRST_REGION_OFFSET && regionUnder(shape, place, end) === undefined;
+  return place + neededBytes(shape, index) <= fileBytes && isOutside(shape, place, shape.blockBytes);
+}
+
+/** Whether a block of the sector bitmap may lie there. */
+export function isBitmapPlace(shape: TableShape, place: number, fileBytes: number): boolean {
+  return place + BITMAP_BYTES <= fileBytes && isOutside(shape, place, BITMAP_BYTES);
+}
+
+function isOutside(shape: TableShape, place: number, bytes: number): boolean {
+  const end = place + bytes;
+  return end <= MAX_FILE_BYTES && place >= FIRST_REGION_OFFSET && regionUnder(shape, place, end) === undefined;
 }
 
 export class BlockAllocationTable implements BlockTables {
@@ -124,6 +137,22 @@ export class BlockAllocationTable implements BlockTables {
     }
     if (isPlace(this.#shape, index, place, this.#fileBytes())) return place;
     throw badEntry(this.#path, `VHDX BAT entry ${index} points to no place of a block: ${place}`, place);
+  }
+
+  /** The entry of block `chunk` of the sector bitmap; undefined where it is not in memory. */
+  bitmapEntry(chunk: number): Entry | undefined {
+    const number = 2 * this.#bitmapNumber(chunk);
+    const low = this.#words.get(number);
+    return low === undefined ? undefined : entryAt(low, this.#words.get(number + 1)!);
+  }
+
+  /** Reads what `bitmapEntry` needs. Rejects with `io`. */
+  loadBitmapEntry(chunk: number): Promise<void> {
+    return this.#words.load(2 * this.#bitmapNumber(chunk));
+  }
+
+  #bitmapNumber(chunk: number): number {
+    return chunk * (this.#shape.ratio + 1) + this.#shape.ratio;
   }
 
   load(index: number): Promise<void> {
