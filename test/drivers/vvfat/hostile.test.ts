@@ -116,6 +116,27 @@ describe('vvfat: what no folder can hold', function () {
     });
   }
 
+  it('follows the clusters of a file, whatever they were before', async () => {
+    const pc = await start();
+    // The first two files change places on the disk; not one byte of them is written.
+    pc.poke(entryOf(0) + 26, [4]);
+    pc.poke(entryOf(1) + 26, [2]);
+    await pc.flush();
+    expect(filesBelow(lab.path('disk'))).to.deep.equal({
+      ...held,
+      'first.file': held['secondfile'],
+      secondfile: held['first.file'],
+    });
+    // The last cluster of the one is that of the other.
+    setFat(pc, 2, 5);
+    setFat(pc, 4, 3);
+    await pc.flush();
+    const [first, second] = ['first.file', 'secondfile'].map((name) => filesBelow(lab.path('disk'))[name]);
+    expect(first).to.equal(held['secondfile'].slice(0, CLUSTER) + held['first.file'].slice(CLUSTER));
+    expect(second).to.equal(held['first.file'].slice(0, CLUSTER) + held['secondfile'].slice(CLUSTER));
+    await pc.expectSame();
+  });
+
   const seeds = seedsOf({ fixed: 60, daily: 20, soak: 5000 });
   it(`is never anything else than unchanged, refused, or in the folder (${spanOf(seeds)})`, async () => {
     const pc = await start();
