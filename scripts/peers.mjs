@@ -23,6 +23,7 @@ const PACKAGES = {
   mcopy: ['mtools'],
   'fsck.fat': ['dosfstools'],
   openssl: ['openssl'],
+  uml_moo: ['uml-utilities'],
   python3: ['python3'],
 };
 

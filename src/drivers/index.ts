@@ -18,6 +18,8 @@ import { bochsDriver } from './formats/bochs/definition.js';
 import { probeBochs } from './formats/bochs/probe.js';
 import { cloopDriver } from './formats/cloop/definition.js';
 import { probeCloop } from './formats/cloop/probe.js';
+import { cowDriver } from './formats/cow/definition.js';
+import { probeCow } from './formats/cow/probe.js';
 import { dmgDriver } from './formats/dmg/definition.js';
 import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
@@ -60,6 +62,7 @@ export function registerDrivers(): void {
   registerFormat({ name: 'vmdk', probe: (head) => probeVmdk(head), definition: () => vmdkDriver });
   registerFormat({ name: 'parallels', probe: (head) => probeParallels(head), definition: () => parallelsDriver });
   registerFormat({ name: 'bochs', probe: (head) => probeBochs(head), definition: () => bochsDriver });
+  registerFormat({ name: 'cow', probe: (head) => probeCow(head), definition: () => cowDriver });
   // Before cloop: the first of those that are equally sure is taken.
   registerFormat({ name: 'dmg', probe: (head, filename) => probeDmg(head, filename), definition: () => dmgDriver });
   registerFormat({ name: 'cloop', probe: (head) => probeCloop(head), definition: () => cloopDriver });

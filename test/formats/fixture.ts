@@ -26,8 +26,8 @@ export interface SimulatedFormat {
   draw(random: Random): SimulatedImage;
   /** What an unclean end leaves is repaired before it is checked. */
   readonly repairs: boolean;
-  /** Backing files are of the same format. Default: raw and qcow2. */
-  readonly backsItself?: true;
+  /** Of which format backing files are: of the same one, or raw alone. Default: raw and qcow2. */
+  readonly backing?: 'itself' | 'raw';
 }
 
 export interface SimulatedImage {

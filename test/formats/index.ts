@@ -2,6 +2,7 @@
 
 import { BOCHS } from './bochs/fixture.js';
 import { CLOOP } from './cloop/fixture.js';
+import { COW } from './cow/fixture.js';
 import { DMG } from './dmg/fixture.js';
 import type { FormatFixture } from './fixture.js';
 import { PARALLELS } from './parallels/fixture.js';
@@ -13,4 +14,17 @@ import { VHDX } from './vhdx/fixture.js';
 import { VMDK } from './vmdk/fixture.js';
 import { VPC } from './vpc/fixture.js';
 
-export const FORMATS: readonly FormatFixture[] = [RAW, QCOW2, QED, VDI, VHDX, VMDK, VPC, PARALLELS, BOCHS, CLOOP, DMG];
+export const FORMATS: readonly FormatFixture[] = [
+  RAW,
+  QCOW2,
+  QED,
+  VDI,
+  VHDX,
+  VMDK,
+  VPC,
+  PARALLELS,
+  BOCHS,
+  CLOOP,
+  COW,
+  DMG,
+];

@@ -105,14 +105,15 @@ export function randomChain(random: Random, limits: ChainLimits = {}): Chain {
   const format = limits.format ?? (random.chance(0.85) ? 'qcow2' : 'raw');
   const own = simulatedFormat(format);
   const drawn = own?.draw(random);
-  const depth = isWithoutBacking(format) ? 0 : (limits.depth ?? random.pick([0, 0, 1, 1, 2]));
+  const most = own?.backing === 'raw' ? 1 : Number.POSITIVE_INFINITY;
+  const depth = isWithoutBacking(format) ? 0 : Math.min(most, limits.depth ?? random.pick([0, 0, 1, 1, 2]));
   const layers: Layer[] = [];
   for (let i = 0; i < depth; i++) {
-    if (own?.backsItself) {
+    if (own?.backing === 'itself') {
       layers.push(drawnLayer(`/l${i}.${format}`, format, own.draw(random)));
       continue;
     }
-    const below = i === 0 && random.chance(0.3) ? 'raw' : 'qcow2';
+    const below = own?.backing === 'raw' || (i === 0 && random.chance(0.3)) ? 'raw' : 'qcow2';
     layers.push(randomLayer(random, `/l${i}.${below}`, below));
   }
   const top =

@@ -518,6 +518,8 @@ export type BlockdevDriver =
   | 'copy-before-write'
   /** filter: what is read from a backing file is stored in the layer that it was read through */
   | 'copy-on-read'
+  /** format: the copy-on-write file of user-mode-linux (Diskwright's own member: QEMU has it no more) */
+  | 'cow'
   /** format: a disk image of Apple, read only */
   | 'dmg'
   /** protocol: a regular file */
@@ -1063,6 +1065,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
+  | (BlockdevOptionsBase & { driver: 'cow' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'dmg' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
@@ -1182,6 +1185,18 @@ export interface BlockdevCreateOptionsQcow2 {
   'compression-type'?: Qcow2CompressionType;
   /** how the image is encrypted (default: not at all) */
   encrypt?: QCryptoBlockCreateOptions;
+}
+
+/** Creates a cow image of user-mode-linux in a node. */
+export interface BlockdevCreateOptionsCow {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** name of the backing file, as it is written to the header */
+  'backing-file'?: string;
+  /** format of the backing file: raw */
+  'backing-fmt'?: BlockdevDriver;
 }
 
 /** Creates a QED image in a node. */
@@ -1326,6 +1341,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'compress' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-on-read' })
+  | (BlockdevCreateOptionsBase & { driver: 'cow' } & BlockdevCreateOptionsCow)
   | (BlockdevCreateOptionsBase & { driver: 'dmg' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
@@ -2639,6 +2655,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'compress' })
   | (BlockdevAmendOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevAmendOptionsBase & { driver: 'copy-on-read' })
+  | (BlockdevAmendOptionsBase & { driver: 'cow' })
   | (BlockdevAmendOptionsBase & { driver: 'dmg' })
   | (BlockdevAmendOptionsBase & { driver: 'file' })
   | (BlockdevAmendOptionsBase & { driver: 'host_device' })
@@ -2841,6 +2858,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'compress' })
   | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
   | (BlockStatsSpecificBase & { driver: 'copy-on-read' })
+  | (BlockStatsSpecificBase & { driver: 'cow' })
   | (BlockStatsSpecificBase & { driver: 'dmg' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
@@ -3979,6 +3997,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevDeviceOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
+  | (BlockdevDeviceOptionsBase & { driver: 'cow' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'dmg' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevDeviceOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
@@ -4197,6 +4216,7 @@ export interface QapiTypes {
   BlockdevQcow2Version: BlockdevQcow2Version;
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
+  BlockdevCreateOptionsCow: BlockdevCreateOptionsCow;
   BlockdevCreateOptionsQed: BlockdevCreateOptionsQed;
   BlockdevCreateOptionsParallels: BlockdevCreateOptionsParallels;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;

@@ -15,7 +15,7 @@ const SIMULATED: SimulatedFormat = {
     },
   }),
   repairs: true,
-  backsItself: true,
+  backing: 'itself',
 };
 
 const SHARED: SharedFormat = {
