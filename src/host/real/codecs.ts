@@ -41,8 +41,9 @@ export function brokenData(
   bytes: number,
   cause?: BlockError,
 ): BlockError {
-  const other = isStream(type) ? 'does not hold' : 'holds less than';
-  const text = `the ${type} data is broken, or ${other} ${bytes} bytes`;
+  const text = isStream(type)
+    ? `the ${type.replace('-stream', '')} stream is broken, or does not hold ${bytes} bytes`
+    : `the ${type} data is broken, or holds less than ${bytes} bytes`;
   return new BlockError('invalid-image', text, { operation: 'decompress', length: stored, cause });
 }
 

@@ -70,7 +70,7 @@ describe('dmg: checksums', () => {
     const [texts, corruptions] = await found(image);
     expect(texts).to.deep.equal([
       'ERROR: the data fork: it does not lie within the file',
-      'ERROR: the table 0: The chunk at 40960 of the disk: the zlib-stream data is broken, or does not hold 1024 bytes',
+      'ERROR: the table 0: The chunk at 40960 of the disk: the zlib stream is broken, or does not hold 1024 bytes',
     ]);
     expect(corruptions).to.equal(2);
   });

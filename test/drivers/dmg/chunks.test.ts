@@ -82,9 +82,7 @@ describe('dmg: chunks', () => {
       expect((await readSectors(changed(1, SECTORS, sectors))).sectors[3]).to.equal(BAD);
     }
     const { reason } = await readSectors(changed(1, SECTORS, 3));
-    expect(reason).to.equal(
-      'The chunk at 1536 of the disk: the zlib-stream data is broken, or does not hold 1536 bytes',
-    );
+    expect(reason).to.equal('The chunk at 1536 of the disk: the zlib stream is broken, or does not hold 1536 bytes');
   });
 
   it("beyond QEMU's limits are refused when the image is opened, in its words", async () => {

@@ -5,13 +5,8 @@ import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
 import type { Permissions } from '../../../block/roles.js';
 import type { ZeroScan } from '../../../host/host.js';
-import { adler32 } from '../../../util/adler32.js';
-import { BlockError } from '../../../util/errors.js';
+import { BlockError, toBlockError } from '../../../util/errors.js';
 import { type Header, Offsets, parseHeader } from './header.js';
-
-/** Of a zlib stream: two bytes before the deflated data, a checksum of four bytes behind it (RFC 1950). */
-const ZLIB_HEAD_BYTES = 2;
-const ZLIB_TAIL_BYTES = 4;
 
 export class CloopNode extends ReadOnlyFormatNode {
   override readonly driver = 'cloop';
@@ -68,15 +63,12 @@ export class CloopNode extends ReadOnlyFormatNode {
       BlockError.at(this.filename, 'corrupt-image', `Block ${index}: ${reason}`, { offset: start, operation: 'read' });
     if (end > file.length) throw broken('it lies beyond the end of the file');
     const stored = new Uint8Array(end - start);
-    if (stored.length < ZLIB_HEAD_BYTES + ZLIB_TAIL_BYTES) throw broken('it is too short for compressed data');
     await file.read(start, stored);
-    const view = new DataView(stored.buffer);
-    const head = view.getUint16(0);
-    // Deflate, and no dictionary.
-    if ((head & 0x0f20) !== 0x0800 || head % 31 !== 0) throw broken('it is no stream of zlib');
     const content = new Uint8Array(this.#header.blockBytes);
-    await this.host.codecs.decompress('zlib', stored.subarray(ZLIB_HEAD_BYTES), content);
-    if (adler32(content) !== view.getUint32(stored.length - ZLIB_TAIL_BYTES)) throw broken('its checksum is wrong');
+    await this.host.codecs.decompress('zlib-stream', stored, content).catch((error: unknown) => {
+      const { code, reason } = toBlockError(error);
+      throw code === 'invalid-image' ? broken(reason) : error;
+    });
     return content;
   }
 }
