@@ -228,17 +228,23 @@ export async function holdDrained(graph: Graph, nodes: readonly BlockNode[]): Pr
 }
 
 /**
- * Refuses, before a job has copied anything, what `changeBacking` would refuse at its end: a name that leads elsewhere, or has no room in the
- * header. Rejects with `invalid-argument`.
+ * Refuses, before a job has copied anything, what `changeBacking` would refuse at its end: a format that keeps the name
+ * it has, a name that leads elsewhere, or has no room in the header. Rejects with `unsupported`, `invalid-argument`.
  */
 export async function checkBackingName(
   overlay: BlockNode,
   backing: BlockNode | null,
   name: string | null,
 ): Promise<void> {
-  if (backing === null) return;
+  const header = await headerNaming(overlay, backing, name);
+  needFormat(overlay).checkBackingChange(header.file, header.format);
+}
+
+/** What the header of `overlay` is to say where `backing` is its backing node. Rejects as `backingNameFor`. */
+async function headerNaming(overlay: BlockNode, backing: BlockNode | null, name: string | null) {
+  if (backing === null) return { file: null, format: null };
   const file = await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
-  needFormat(overlay).checkBackingRoom(file, backingFormatFor(backing));
+  return { file, format: backingFormatFor(backing) };
 }
 
 /**
@@ -251,9 +257,7 @@ export async function changeBacking(
   backing: BlockNode | null,
   name: string | null,
 ): Promise<void> {
-  const file =
-    backing === null ? null : await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
-  const format = backing === null ? null : backingFormatFor(backing);
+  const { file, format } = await headerNaming(overlay, backing, name);
   await graph.drained([overlay], async () => {
     const image = needFormat(overlay);
     const { backingFile, backingFormat } = image;
@@ -276,7 +280,7 @@ export async function nameBacking(overlay: BlockNode, backing: BlockNode): Promi
 /** Refuses what `nameBacking` would refuse, before a job has copied anything. */
 export async function checkNameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
   const name = await newNameFor(overlay, backing);
-  if (name !== null) needFormat(overlay).checkBackingRoom(name, backingFormatFor(backing));
+  if (name !== null) needFormat(overlay).checkBackingChange(name, backingFormatFor(backing));
 }
 
 /** The name by which `backing` is found from `overlay`; null where the header has it already. */

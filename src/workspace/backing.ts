@@ -24,10 +24,11 @@ export async function changeBackingName(graph: Graph, image: BlockNode, name: st
   const format = needFormat(image);
   await graph.drained([format], async () => {
     try {
-      format.checkBackingRoom(name, backingFormatFor(backing));
+      format.checkBackingChange(name, backingFormatFor(backing));
     } catch (cause) {
-      const words = `Could not change backing file to '${name}': Invalid argument`;
-      throw new BlockError(toBlockError(cause).code, words, { cause });
+      const { code } = toBlockError(cause);
+      const reason = code === 'unsupported' ? 'Operation not supported' : 'Invalid argument';
+      throw new BlockError(code, `Could not change backing file to '${name}': ${reason}`, { cause });
     }
     const { readOnly } = format;
     if (readOnly) await format.reopen(false);

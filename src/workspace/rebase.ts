@@ -46,8 +46,8 @@ export interface RebasePlan extends Pick<FillOptions, 'compress' | 'fua' | 'sign
 }
 
 /**
- * Rejects with what would be wrong after the copy: `unsupported` for a format without backing files, `invalid-argument` for a name that has no room in the header or
- * leads to the image itself, and for a format that is not given. With `to` null, nothing but a format without backing files is refused.
+ * Rejects with what would be wrong after the copy: `unsupported` for a format without backing files, and for one that keeps the name it has, `invalid-argument` for a name that has no
+ * room in the header or leads to the image itself, and for a format that is not given. With `to` null, nothing but such formats is refused.
  */
 async function checkRebase(image: BlockNode, to: BackingName | null): Promise<void> {
   const refuse = (cause: unknown, words: string): BlockError =>
@@ -61,13 +61,14 @@ async function checkRebase(image: BlockNode, to: BackingName | null): Promise<vo
     const cause = new BlockError('unsupported', `driver '${image.driver}' does not support backing files`);
     throw refuse(cause, 'Operation not supported');
   }
-  if (to?.format === undefined) return;
   try {
-    needFormat(image).checkBackingRoom(to.name, to.format);
+    needFormat(image).checkBackingChange(to?.name ?? null, to?.format ?? null);
   } catch (cause) {
-    const noRoom = toBlockError(cause).errno === 'ENOSPC';
-    throw refuse(cause, noRoom ? 'No space left in the file header' : 'Invalid argument');
+    const { code, errno } = toBlockError(cause);
+    const noRoom = errno === 'ENOSPC' ? 'No space left in the file header' : 'Invalid argument';
+    throw refuse(cause, code === 'unsupported' ? 'Operation not supported' : noRoom);
   }
+  if (to === null) return;
   const own = await fileId(image);
   if (own === null) return;
   const full = resolveBackingNameOf(image, to.name);

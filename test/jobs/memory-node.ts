@@ -155,6 +155,8 @@ export class MemoryNode extends FormatNode {
     }
   }
 
+  override checkBackingChange(): void {}
+
   protected override async doChangeBackingFile(): Promise<void> {
     await this.#request('header', 0, 0);
   }

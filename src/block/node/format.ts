@@ -40,7 +40,7 @@ export abstract class FormatNode extends BlockNode {
 
   /**
    * Writes another backing file name and format into the header (null = none). The graph is not touched: see
-   * `Graph.setBacking`. Rejects with `unsupported` where the format has no backing files.
+   * `Graph.setBacking`. Rejects as `checkBackingChange`.
    */
   async changeBackingFile(file: string | null, format: string | null): Promise<void> {
     while (this.held !== null) await this.held;
@@ -50,11 +50,16 @@ export abstract class FormatNode extends BlockNode {
     this.backingFormat = format;
   }
 
-  /** Throws `invalid-argument` where the header has no room for this name and format of a backing file. */
-  checkBackingRoom(_file: string, _format: string): void {}
+  /**
+   * Throws what `changeBackingFile` would reject with, before anything is done for it: `unsupported` where the format cannot change what its header says, `invalid-argument` where that
+   * has no room for this name and format.
+   */
+  checkBackingChange(_file: string | null, _format: string | null): void {
+    throw BlockError.at(this.filename, 'unsupported', `driver '${this.driver}' does not support another backing file`);
+  }
 
-  protected async doChangeBackingFile(_file: string | null, _format: string | null): Promise<void> {
-    throw this.unsupported('backing files', 0, 0);
+  protected async doChangeBackingFile(file: string | null, format: string | null): Promise<void> {
+    this.checkBackingChange(file, format);
   }
 }
 

@@ -222,8 +222,8 @@ export class Qcow2Node extends Qcow2ImageNode {
     await setBackingHeader(this.image, file, format);
   }
 
-  override checkBackingRoom(file: string, format: string): void {
-    checkBackingHeader(this.image, file, format);
+  override checkBackingChange(file: string | null, format: string | null): void {
+    if (file !== null && format !== null) checkBackingHeader(this.image, file, format);
   }
 
   protected override doMakeEmpty(): Promise<void> {

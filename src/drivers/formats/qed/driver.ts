@@ -221,8 +221,8 @@ export class QedNode extends BlocksNode {
     }
   }
 
-  override checkBackingRoom(file: string, _format: string): void {
-    this.#store.checkName(file);
+  override checkBackingChange(file: string | null, _format: string | null): void {
+    if (file !== null) this.#store.checkName(file);
   }
 
   protected override doChangeBackingFile(file: string | null, format: string | null): Promise<void> {
