@@ -62,7 +62,7 @@ export abstract class NodeRequests extends NodePadding {
     )
       return false;
     if (!(offset + length <= this.length) || (write && !this.takesLocatedWrites)) return false;
-    if (!this.doLocate(offset, length, write, into)) return false;
+    if (!this.#isLocated(offset, length, write, into)) return false;
     if (!write) return true;
     if (this.isWatched && !this.watch(offset, length, into)) {
       into.guard?.release();
@@ -70,6 +70,16 @@ export abstract class NodeRequests extends NodePadding {
     }
     if (offset + length > this.noteBeyond) this.noteWrite(offset + length);
     return true;
+  }
+
+  /** What is wrong with the image, the request itself says. */
+  #isLocated(offset: number, length: number, write: boolean, into: Located): boolean {
+    try {
+      return this.doLocate(offset, length, write, into);
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'corrupt-image') return false;
+      throw error;
+    }
   }
 
   /**
