@@ -1,6 +1,7 @@
 // What comes from a backing image, and compressed clusters.
 
 import { expect } from 'chai';
+import { backingOf } from '../../src/block/chain.js';
 import { backingFileOf, needFormat } from '../../src/block/node/format.js';
 import { expectAllHonest, expectContent, expectSame } from './checks.js';
 import { codeOf } from './entry.js';
@@ -21,6 +22,13 @@ export function layerBehaviours({ capabilities, size, unit, behaves }: Suite): v
         if (before !== null) expectSame(place.sim!.readFile('/base'), before, 'backing file');
       },
     );
+
+    behaves('knows that it reads as zeroes beyond the end of what is below', async ({ node }) => {
+      const end = backingOf(node)!.length;
+      if (end >= size) return;
+      expect(await node.blockStatus(end, size - end)).to.include({ data: false, zero: true, allocated: false });
+      expect((await node.blockStatus(0, size)).length).to.be.at.most(end);
+    });
 
     if (capabilities.renamesBacking)
       behaves('names no backing file any more after it was told so', async ({ node, again, fresh }) => {

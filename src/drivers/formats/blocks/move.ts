@@ -4,7 +4,7 @@
 import type { Extent, Located, MovePart, MovePlace } from '../../../block/types.js';
 import { type Moved, moveSlice } from '../../../host/host.js';
 import type { RangeLock } from '../../../util/range-lock.js';
-import { type BlockDisk, takeAll, ZERO } from './places.js';
+import { type BlockDisk, COMPRESSED, takeAll, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
 
 /** Of `BlockDisk`. */
@@ -18,7 +18,7 @@ interface Made {
   to: number;
 }
 
-/** Null where a block would have to be completed with what lies below or in its place, or the file below has no such places; rejects as a write. */
+/** Null where a block would have to be completed with what lies below or in its place, is compressed, or the file below has no such places; rejects as a write. */
 export async function prepareBlocks(
   target: MoveTarget,
   locks: RangeLock,
@@ -74,7 +74,9 @@ async function partsOf(
   const { blockBytes, tables, space } = target;
   const news: { index: number; pieces: BlockPiece[] }[] = [];
   for (const piece of pieces) {
-    if (tables.place(piece.index)! >= 0) continue;
+    const place = tables.place(piece.index)!;
+    if (place === COMPRESSED) return null;
+    if (place >= 0) continue;
     if (news.at(-1)?.index === piece.index) news.at(-1)!.pieces.push(piece);
     else news.push({ index: piece.index, pieces: [piece] });
   }

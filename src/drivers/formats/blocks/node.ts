@@ -19,7 +19,7 @@ export abstract class BlocksNode extends FormatNode implements BlockDisk {
   abstract readonly space: BlockSource;
   readonly hasZeroBlocks: boolean = false;
   readonly holesAreAllocated: boolean = false;
-  readonly #requests = new BlockRequests(this);
+  protected readonly requests = new BlockRequests(this);
 
   get looksIntoFile(): boolean {
     return false;
@@ -55,36 +55,36 @@ export abstract class BlocksNode extends FormatNode implements BlockDisk {
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    return this.#requests.locate(offset, length, write, into);
+    return this.requests.locate(offset, length, write, into);
   }
 
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    await this.#requests.read(offset, buffer);
+    await this.requests.read(offset, buffer);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
-    return this.#requests.statusSync(offset, length);
+    return this.requests.statusSync(offset, length);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.#requests.status(offset, length);
+    return this.requests.status(offset, length);
   }
 
   protected override doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
-    return this.#requests.write(offset, buffer);
+    return this.requests.write(offset, buffer);
   }
 
   protected override doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    return this.#requests.prepareMove(extents, granule);
+    return this.requests.prepareMove(extents, granule);
   }
 
   protected override doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    return this.#requests.writeZeroes(offset, length, flags);
+    return this.requests.writeZeroes(offset, length, flags);
   }
 
   protected override doDiscard(offset: number, length: number): Promise<void> {
-    return this.#requests.discard(offset, length);
+    return this.requests.discard(offset, length);
   }
 
   protected override async doFlush(): Promise<void> {

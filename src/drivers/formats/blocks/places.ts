@@ -9,10 +9,12 @@ import type { NewBlock } from './space.js';
 export const HOLE = -1;
 /** The block reads as zeroes, whatever lies below. */
 export const ZERO = -2;
+/** The block is compressed, which its entry says more of (`BlockDisk.compressed`): what is written to it gives it a place. */
+export const COMPRESSED = -3;
 
 /** The tables of an image. */
 export interface BlockTables {
-  /** The place of block `index`: an offset in the file, HOLE, ZERO; undefined where the table is not in memory. Throws `corrupt-image`. */
+  /** The place of block `index`: an offset in the file, HOLE, ZERO, COMPRESSED; undefined where the table is not in memory. Throws `corrupt-image`. */
   place(index: number): number | undefined;
   /** Reads the table that `place` needs. Rejects with `io`, `corrupt-image`. */
   load(index: number): Promise<void>;
@@ -46,6 +48,22 @@ export function holeRun(below: Below | null, offset: number, length: number): { 
   return left <= 0 ? { length, zero: true } : { length: Math.min(length, left), zero: false };
 }
 
+/** The content of blocks that are COMPRESSED. */
+export interface CompressedBlocks {
+  /**
+   * Reads from `offset` of the disk on, of blocks that were all COMPRESSED when their places were last asked for. Null: one of them is not any more, or its table is not in memory. Where
+   * their places are is found before this returns, so that they may be written meanwhile. Rejects with `corrupt-image`, `invalid-image`, `io`.
+   */
+  read(offset: number, buffer: Uint8Array): Promise<void> | null;
+}
+
+/** How what a block holds lies at its place. `offset`: of the disk, where `buffer`, whole sectors, begins. */
+export interface BlockCoding {
+  read(place: number, offset: number, buffer: Uint8Array): Promise<void>;
+  /** `buffer` stays as it is. */
+  write(place: number, offset: number, buffer: Uint8Array): Promise<void>;
+}
+
 /** A disk in blocks, or a part of one that has tables of its own. Offsets count from its beginning. */
 export interface BlockDisk {
   readonly blockBytes: number;
@@ -63,6 +81,10 @@ export interface BlockDisk {
   readonly holesAreAllocated: boolean;
   /** Block status asks the file, too, where blocks are holes of it: all blocks were allocated when the image was made. */
   readonly looksIntoFile: boolean;
+  /** Of a format that has compressed blocks. */
+  readonly compressed?: CompressedBlocks;
+  /** What is at the place of a block is not what the disk has, as it is encrypted. Requests are whole sectors then. */
+  readonly coding?: BlockCoding;
   /** Makes durable what was answered. */
   commit(): Promise<void>;
   /** Writes zeroes as data, or refuses to (`noFallback`). */

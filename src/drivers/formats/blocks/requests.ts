@@ -1,18 +1,20 @@
 // A disk in blocks of one size, each of which the tables of its format place in the file: the requests of all such formats.
 //
-//   disk    | 0     | 1     | 2     | 3     | ...          place of a block: an offset in the file, HOLE, or ZERO
+//   disk    | 0     | 1     | 2     | 3     | ...          place of a block: an offset in the file, HOLE, ZERO, COMPRESSED
 //               \       .       |
 //   file    | header | table | 2     | 0     |              new blocks go to the end
 //
 // A hole reads as the backing node does, or as zeroes; so it becomes a block when it is written to: the block is filled (with what lies below, where not all of it is written), and
 // then its place is set, which is durable with the next commit (commits.ts). A block never moves, and never becomes a hole, while the image is open: what is located
-// stays so. What is discarded, and what becomes zeroes, keeps its block, whose space in the file is given back.
+// stays so. What is discarded, and what becomes zeroes, keeps its block, whose space in the file is given back. A compressed block has no such place, and gets one when it is
+// written to.
 
 import type { BlockStatus, Extent, Located, MovePlace, ZeroFlags } from '../../../block/types.js';
+import { assert } from '../../../util/assert.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { prepareBlocks } from './move.js';
-import { type BlockDisk, HOLE, holeRun, takeAll, ZERO } from './places.js';
+import { type BlockDisk, COMPRESSED, HOLE, holeRun, takeAll, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
 
 /** Changed tables of so many bytes are written before more is written to the disk. */
@@ -27,6 +29,8 @@ interface Run {
 /** What is written to the file at once. */
 interface Piece {
   offset: number;
+  /** Of the disk. */
+  at: number;
   bytes: Uint8Array;
 }
 
@@ -63,15 +67,17 @@ export class BlockRequests {
 
   /** `BlockNode.locate`: nothing is made here, as it is asked for each request. */
   locate(offset: number, length: number, write: boolean, into: Located): boolean {
-    const { blockBytes, tables, file } = this.#disk;
+    const { blockBytes, tables, file, coding } = this.#disk;
     const first = Math.floor(offset / blockBytes);
     const place = tables.place(first);
-    if (place === undefined) return false;
+    if (place === undefined || place === COMPRESSED) return false;
     const last = Math.floor((offset + length - 1) / blockBytes);
     for (let index = first + 1; index <= last; index++) {
       if (tables.place(index) !== follower(place, index - first, blockBytes)) return false;
     }
-    if (place >= 0) return file.link.locate(place + offset - first * blockBytes, length, write, into);
+    if (place >= 0) {
+      return coding === undefined && file.link.locate(place + offset - first * blockBytes, length, write, into);
+    }
     if (write || (place === HOLE && this.#disk.below !== null)) return false;
     into.file = null;
     into.guard = null;
@@ -86,8 +92,12 @@ export class BlockRequests {
         const at = offset + done;
         const run = this.#runAt(at, buffer.length - done) ?? (await this.#loadedRun(at, buffer.length - done));
         const target = buffer.subarray(done, done + run.length);
-        if (run.place >= 0) parts.push(later(this.#disk.file.read(run.place, target, 'read_aio')));
-        else if (run.place === HOLE) parts.push(later(this.#readBelow(at, target)));
+        if (run.place >= 0) parts.push(later(this.#readPlace(run.place, at, target)));
+        else if (run.place === COMPRESSED) {
+          const reading = this.#disk.compressed!.read(at, target);
+          if (reading === null) continue;
+          parts.push(later(reading));
+        } else if (run.place === HOLE) parts.push(later(this.#readBelow(at, target)));
         else target.fill(0);
         done += run.length;
       }
@@ -95,6 +105,16 @@ export class BlockRequests {
       failure = { error };
     }
     await settleAll(parts, failure);
+  }
+
+  #readPlace(place: number, offset: number, buffer: Uint8Array): Promise<void> {
+    const { coding, file } = this.#disk;
+    return coding === undefined ? file.read(place, buffer, 'read_aio') : coding.read(place, offset, buffer);
+  }
+
+  #writePlace(place: number, offset: number, buffer: Uint8Array): Promise<void> {
+    const { coding, file } = this.#disk;
+    return coding === undefined ? file.write(place, buffer, 'write_aio') : coding.write(place, offset, buffer);
   }
 
   /** What the backing node has, up to its end; zeroes beyond. */
@@ -108,15 +128,28 @@ export class BlockRequests {
     await below!.read(offset, buffer.subarray(0, inside));
   }
 
+  /** The same for a status: what is encrypted has no place to be told, so that it is one run wherever it lies. Of what follows `first`, tables that are in memory are looked at. */
+  #statusRun(first: Run, offset: number, length: number): Run {
+    if (first.place < 0 || this.#disk.coding === undefined) return first;
+    const run = { ...first };
+    while (run.length < length) {
+      const next = this.#runAt(offset + run.length, length - run.length);
+      if (next === null || next.place < 0) break;
+      run.length += next.length;
+    }
+    return run;
+  }
+
   /** `BlockNode.blockStatusSync`. */
   statusSync(offset: number, length: number): BlockStatus | null {
     const run = this.#runAt(offset, length);
     if (run === null || (run.place >= 0 && this.#disk.looksIntoFile)) return null;
-    return this.#statusOf(run, offset);
+    return this.#statusOf(this.#statusRun(run, offset, length), offset);
   }
 
   async status(offset: number, length: number): Promise<BlockStatus> {
-    const status = this.#statusOf(await this.#loadedRun(offset, length), offset);
+    const run = this.#statusRun(await this.#loadedRun(offset, length), offset, length);
+    const status = this.#statusOf(run, offset);
     if (status.offset < 0 || !this.#disk.looksIntoFile) return status;
     const { node } = this.#disk.file.link;
     if (status.offset >= node.length) return { ...status, zero: true };
@@ -126,8 +159,11 @@ export class BlockRequests {
 
   #statusOf({ place, length }: Run, at: number): BlockStatus {
     const none = { length, compressed: false, offset: -1, node: null };
-    if (place >= 0)
-      return { ...none, allocated: true, data: true, zero: false, offset: place, node: this.#disk.file.link.node };
+    if (place === COMPRESSED) return { ...none, allocated: true, data: true, zero: false, compressed: true };
+    if (place >= 0) {
+      const data = { ...none, allocated: true, data: true, zero: false };
+      return this.#disk.coding === undefined ? { ...data, offset: place, node: this.#disk.file.link.node } : data;
+    }
     if (place === ZERO) return { ...none, allocated: true, data: false, zero: true };
     const { below, holesAreAllocated } = this.#disk;
     return { ...none, allocated: below === null && holesAreAllocated, data: false, ...holeRun(below, at, length) };
@@ -153,7 +189,7 @@ export class BlockRequests {
         const source = buffer.subarray(done, done + length);
         const grown = run.place < 0 ? null : this.#reach(run.place + length);
         if (grown !== null) await grown;
-        if (run.place >= 0) parts.push(later(this.#disk.file.write(run.place, source, 'write_aio')));
+        if (run.place >= 0) parts.push(later(this.#writePlace(run.place, at, source)));
         else parts.push(later(this.#writeNew(at, source, Math.floor(at / blockBytes))));
         done += length;
       }
@@ -161,7 +197,26 @@ export class BlockRequests {
       failure = { error };
     }
     await settleAll(parts, failure);
+    await this.#boundChanges();
+  }
+
+  async #boundChanges(): Promise<void> {
     if (this.#disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.#disk.commit();
+  }
+
+  /**
+   * Runs `action` while nobody else gives blocks from `first` to `last` a place; their tables are ready for `set`. Rejects as `BlockTables.prepare` and as `action`.
+   */
+  async withBlocks(first: number, last: number, action: () => Promise<void>): Promise<void> {
+    await this.#locks.with(first, last + 1, async () => {
+      const release = await this.#disk.tables.prepare(first, last);
+      try {
+        await action();
+      } finally {
+        release();
+      }
+    });
+    await this.#boundChanges();
   }
 
   /** The file has all bytes up to `end`: somebody may have cut it before the end of a block. Null: it has them already. Rejects as `ensureLength`. */
@@ -195,19 +250,21 @@ export class BlockRequests {
         const within = start - index * blockBytes;
         const place = tables.place(index)!;
         if (place >= 0) {
-          addPiece(pieces, { offset: place + within, bytes });
+          addPiece(pieces, { offset: place + within, at: start, bytes });
           continue;
         }
         const block = blocks[next++];
-        const whole = await this.#wholeBlock(index, within, bytes, block, place === ZERO);
+        const whole = await this.#wholeBlock(index, within, bytes, block, place);
         if (whole !== null) filled.push(whole);
         addPiece(
           pieces,
-          whole === null ? { offset: block.offset + within, bytes } : { offset: block.offset, bytes: whole },
+          whole === null
+            ? { offset: block.offset + within, at: start, bytes }
+            : { offset: block.offset, at: index * blockBytes, bytes: whole },
         );
       }
       isTouched = true;
-      await settleAll(pieces.map((piece) => later(this.#disk.file.write(piece.offset, piece.bytes, 'write_aio'))));
+      await settleAll(pieces.map((piece) => later(this.#writePlace(piece.offset, piece.at, piece.bytes))));
       for (const { index, block } of made.splice(0)) tables.set(index, block.offset);
     } finally {
       for (const { block } of made.reverse()) space.giveBack({ ...block, fresh: block.fresh && !isTouched });
@@ -219,25 +276,32 @@ export class BlockRequests {
 
   /**
    * All of a new block, `bytes` at `within` of it, the rest what the block reads as now; null where the place reads so already, but for `bytes`. The caller frees it.
-   * `isZero`: it reads as zeroes, whatever lies below.
+   * `place`: what the block's place was until now.
    */
   async #wholeBlock(
     index: number,
     within: number,
     bytes: Uint8Array,
     { fresh }: NewBlock,
-    isZero: boolean,
+    place: number,
   ): Promise<Uint8Array | null> {
-    const { blockBytes, length, below: backing, memory } = this.#disk;
+    const { blockBytes, length, below: backing, memory, coding, compressed } = this.#disk;
     const start = index * blockBytes;
     const end = Math.min(start + blockBytes, length);
     if (bytes.length === blockBytes) return null;
-    const below = isZero || backing === null ? 0 : Math.max(0, Math.min(end, backing.length) - start);
-    if (below === 0 && fresh) return null;
+    const below = place !== HOLE || backing === null ? 0 : Math.max(0, Math.min(end, backing.length) - start);
+    // Zeroes at an encrypted place are no zeroes of the disk.
+    if (place !== COMPRESSED && below === 0 && fresh && coding === undefined) return null;
     const whole = memory.allocate(blockBytes);
     try {
       const tail = within + bytes.length;
       whole.fill(0);
+      // Its table is in memory, and nobody else gives it a place meanwhile.
+      if (place === COMPRESSED) {
+        const reading = compressed!.read(start, whole.subarray(0, end - start));
+        assert(reading !== null, 'the table of a block that is written is in memory');
+        await reading;
+      }
       const reads: Promise<void>[] = [];
       if (below > 0 && within > 0)
         reads.push(later(this.#readBelow(start, whole.subarray(0, Math.min(within, below)))));
@@ -253,7 +317,8 @@ export class BlockRequests {
 
   /** What the host's copy step writes goes to its places at once. See `move.ts`. */
   async prepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    if (this.#disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.#disk.commit();
+    if (this.#disk.coding !== undefined) return null;
+    await this.#boundChanges();
     return prepareBlocks(this.#disk, this.#locks, extents, granule);
   }
 
@@ -262,7 +327,9 @@ export class BlockRequests {
     for (let at = offset; at < end; ) {
       const run = await this.#loadedRun(at, end - at);
       const stop = at + run.length;
-      if (run.place >= 0) {
+      if (run.place === COMPRESSED || (run.place >= 0 && this.#disk.coding !== undefined)) {
+        await this.#disk.writeData(at, run.length, flags);
+      } else if (run.place >= 0) {
         await this.#reach(run.place + run.length);
         await this.#disk.file.link.writeZeroes(run.place, run.length, {
           mayUnmap: flags.mayUnmap,
@@ -307,6 +374,8 @@ export class BlockRequests {
   }
 
   async discard(offset: number, length: number): Promise<void> {
+    // What would be read there then is nothing that anybody has written.
+    if (this.#disk.coding !== undefined) return;
     const end = offset + length;
     for (let at = offset; at < end; ) {
       const run = await this.#loadedRun(at, end - at);

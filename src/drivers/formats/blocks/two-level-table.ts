@@ -21,7 +21,7 @@ export interface Pointers {
   table(view: DataView, at: number, index: number): number;
   /** The table lies at `offset`. */
   putTable(view: DataView, at: number, offset: number): void;
-  /** What the entry at `at` says of block `index`: an offset in the file, HOLE, ZERO. Throws `corrupt-image`. */
+  /** What the entry at `at` says of block `index`: an offset in the file, HOLE, ZERO, COMPRESSED. Throws `corrupt-image`. */
   place(view: DataView, at: number, index: number): number;
   /** The block lies at `place`, or is ZERO. */
   putPlace(view: DataView, at: number, place: number): void;
@@ -86,6 +86,16 @@ export class TwoLevelTable implements BlockTables {
     return page === undefined ? undefined : this.#pointers.place(page.view, at % PAGE_BYTES, index);
   }
 
+  /** What `read` makes of the entry of block `index`; undefined where it is not in memory, or there is none. Throws `corrupt-image`, and as `read`. */
+  entry<T>(index: number, read: (view: DataView, at: number) => T): T | undefined {
+    const { tableEntries } = this.#place;
+    const table = this.table(Math.floor(index / tableEntries));
+    if (table === undefined || table === HOLE) return undefined;
+    const at = (index % tableEntries) * this.#pointers.bytes;
+    const page = this.#l2.peek(pageOf(table, at));
+    return page === undefined ? undefined : read(page.view, at % PAGE_BYTES);
+  }
+
   /** Where table `index` of L2 lies, or HOLE; undefined where the page of L1 is not in memory. Throws `corrupt-image`. */
   table(index: number): number | undefined {
     const { offset } = this.#place;
@@ -141,12 +151,17 @@ export class TwoLevelTable implements BlockTables {
   }
 
   set(index: number, place: number): void {
+    this.change(index, (view, at) => this.#pointers.putPlace(view, at, place));
+  }
+
+  /** `put` writes the entry of block `index`, which `prepare` has made ready. */
+  change(index: number, put: (view: DataView, at: number) => void): void {
     const { tableEntries } = this.#place;
     const { bytes } = this.#pointers;
     const table = this.table(Math.floor(index / tableEntries))!;
     const at = (index % tableEntries) * bytes;
     const page = this.#l2.peek(pageOf(table, at))!;
-    this.#pointers.putPlace(page.view, at % PAGE_BYTES, place);
+    put(page.view, at % PAGE_BYTES);
     this.#l2.change(page, at % PAGE_BYTES, (at % PAGE_BYTES) + bytes);
   }
 
