@@ -25,6 +25,7 @@ import { probeDmg } from './formats/dmg/probe.js';
 import { luksDriver } from './formats/luks/definition.js';
 import { parallelsDriver } from './formats/parallels/definition.js';
 import { probeParallels } from './formats/parallels/probe.js';
+import { qcowDriver } from './formats/qcow/definition.js';
 import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { qedDriver } from './formats/qed/definition.js';
@@ -54,7 +55,7 @@ export function registerDrivers(): void {
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
   registerDriver(luksDriver);
-  registerFormat({ name: 'qcow', probe: (head) => probeQcow(head) });
+  registerFormat({ name: 'qcow', probe: (head) => probeQcow(head), definition: () => qcowDriver });
   registerFormat({ name: 'qed', probe: (head) => probeQed(head), definition: () => qedDriver });
   registerFormat({ name: 'vdi', probe: (head) => probeVdi(head), definition: () => vdiDriver });
   registerFormat({ name: 'vhdx', probe: (head) => probeVhdx(head), definition: () => vhdxDriver });

@@ -123,7 +123,7 @@ const ZSH: readonly (readonly [typed: string, completed: string])[] = [
   ['qemu-img create -f raw -o lazy', 'qemu-img create -f raw -o lazy'],
   ['qemu-img create -f qcow2 -o lazy', 'qemu-img create -f qcow2 -o lazy_refcounts='],
   ['qemu-nbd --cache=writeb', 'qemu-nbd --cache=writeback '],
-  ['qemu-io -f qc', 'qemu-io -f qcow2 '],
+  ['qemu-io -f qe', 'qemu-io -f qed '],
 ];
 
 /** A line before the cursor, and what is offered. */
@@ -151,7 +151,7 @@ const FISH: typeof BASH = [
   ['qemu-img create -f qcow2 -o lazy', 'lazy_refcounts='],
   ['qemu-img convert --sp', ''],
   ['qemu-nbd --cache=writeb', '--cache=writeback'],
-  ['qemu-io -f qc', 'qcow2'],
+  ['qemu-io -f qc', 'qcow qcow2'],
 ];
 
 /** A terminal of zsh's own (zpty): each line is typed, with a Tab and a key (Ctrl-O) that writes the line to a file. */

@@ -6,6 +6,7 @@ import { COW } from './cow/fixture.js';
 import { DMG } from './dmg/fixture.js';
 import type { FormatFixture } from './fixture.js';
 import { PARALLELS } from './parallels/fixture.js';
+import { QCOW } from './qcow/fixture.js';
 import { QCOW2 } from './qcow2/fixture.js';
 import { QED } from './qed/fixture.js';
 import { RAW } from './raw/fixture.js';
@@ -17,6 +18,7 @@ import { VPC } from './vpc/fixture.js';
 export const FORMATS: readonly FormatFixture[] = [
   RAW,
   QCOW2,
+  QCOW,
   QED,
   VDI,
   VHDX,

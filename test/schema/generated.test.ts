@@ -48,6 +48,8 @@ const OURS = new Set([
   'blockdev-create.options(luks).header',
   'blockdev-create.options(luks).detached-header',
   // An option of qemu-img alone.
+  'BlockdevCreateOptions(qcow).backing-fmt',
+  'blockdev-create.options(qcow).backing-fmt',
   'BlockdevCreateOptions(vmdk).backing-fmt',
   'blockdev-create.options(vmdk).backing-fmt',
 ]);

@@ -538,6 +538,8 @@ export type BlockdevDriver =
   | 'parallels'
   /** filter: a file that grows gets more space than is needed at the moment */
   | 'preallocate'
+  /** format: QEMU's copy-on-write image, version 1 */
+  | 'qcow'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
   | 'qcow2'
   /** format: QEMU's enhanced disk */
@@ -680,6 +682,27 @@ export interface BlockdevOptionsLUKS extends BlockdevOptionsGenericFormat {
   'key-secret'?: string;
   /** the node that holds the LUKS header and the key material, where these are detached: `file` holds the disk alone then */
   header?: BlockdevRef;
+}
+
+/** How a qcow image is encrypted. */
+export type BlockdevQcowEncryptionFormat =
+  /** AES in CBC mode, with the password as its key */
+  | 'aes';
+
+/** What all of {@link BlockdevQcowEncryption} have. */
+export interface BlockdevQcowEncryptionBase {
+  /** how it is encrypted */
+  format: BlockdevQcowEncryptionFormat;
+}
+
+/** Options of an encrypted qcow image. */
+export type BlockdevQcowEncryption =
+  | (BlockdevQcowEncryptionBase & { format: 'aes' } & QCryptoBlockOptionsQCow);
+
+/** Driver options of qcow. */
+export interface BlockdevOptionsQcow extends BlockdevOptionsGenericCOWFormat {
+  /** how the image is encrypted, and the password */
+  encrypt?: BlockdevQcowEncryption;
 }
 
 /** How a qcow2 image is encrypted. */
@@ -1075,6 +1098,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'parallels' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
+  | (BlockdevOptionsBase & { driver: 'qcow' } & BlockdevOptionsQcow)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
   | (BlockdevOptionsBase & { driver: 'qed' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
@@ -1197,6 +1221,20 @@ export interface BlockdevCreateOptionsCow {
   'backing-file'?: string;
   /** format of the backing file: raw */
   'backing-fmt'?: BlockdevDriver;
+}
+
+/** Creates a qcow image, version 1, in a node. */
+export interface BlockdevCreateOptionsQcow {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** name of the backing file, as it is written to the header */
+  'backing-file'?: string;
+  /** format of the backing file, as which it is opened when the image is made; the header has no place for it */
+  'backing-fmt'?: BlockdevDriver;
+  /** how the image is encrypted: only by the password itself (default: not at all) */
+  encrypt?: QCryptoBlockCreateOptions;
 }
 
 /** Creates a QED image in a node. */
@@ -1351,6 +1389,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
   | (BlockdevCreateOptionsBase & { driver: 'parallels' } & BlockdevCreateOptionsParallels)
   | (BlockdevCreateOptionsBase & { driver: 'preallocate' })
+  | (BlockdevCreateOptionsBase & { driver: 'qcow' } & BlockdevCreateOptionsQcow)
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
   | (BlockdevCreateOptionsBase & { driver: 'qed' } & BlockdevCreateOptionsQed)
   | (BlockdevCreateOptionsBase & { driver: 'quorum' })
@@ -2665,6 +2704,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'null-co' })
   | (BlockdevAmendOptionsBase & { driver: 'parallels' })
   | (BlockdevAmendOptionsBase & { driver: 'preallocate' })
+  | (BlockdevAmendOptionsBase & { driver: 'qcow' })
   | (BlockdevAmendOptionsBase & { driver: 'qcow2' } & BlockdevAmendOptionsQcow2)
   | (BlockdevAmendOptionsBase & { driver: 'qed' })
   | (BlockdevAmendOptionsBase & { driver: 'quorum' })
@@ -2868,6 +2908,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'null-co' })
   | (BlockStatsSpecificBase & { driver: 'parallels' })
   | (BlockStatsSpecificBase & { driver: 'preallocate' })
+  | (BlockStatsSpecificBase & { driver: 'qcow' })
   | (BlockStatsSpecificBase & { driver: 'qcow2' })
   | (BlockStatsSpecificBase & { driver: 'qed' })
   | (BlockStatsSpecificBase & { driver: 'quorum' })
@@ -4007,6 +4048,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevDeviceOptionsBase & { driver: 'parallels' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
+  | (BlockdevDeviceOptionsBase & { driver: 'qcow' } & BlockdevOptionsQcow)
   | (BlockdevDeviceOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
   | (BlockdevDeviceOptionsBase & { driver: 'qed' } & BlockdevOptionsGenericCOWFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
@@ -4186,6 +4228,9 @@ export interface QapiTypes {
   BlockdevOptionsGenericCOWFormat: BlockdevOptionsGenericCOWFormat;
   BlockdevOptionsVpc: BlockdevOptionsVpc;
   BlockdevOptionsLUKS: BlockdevOptionsLUKS;
+  BlockdevQcowEncryptionFormat: BlockdevQcowEncryptionFormat;
+  BlockdevQcowEncryption: BlockdevQcowEncryption;
+  BlockdevOptionsQcow: BlockdevOptionsQcow;
   BlockdevQcow2EncryptionFormat: BlockdevQcow2EncryptionFormat;
   BlockdevQcow2Encryption: BlockdevQcow2Encryption;
   Qcow2OverlapCheckMode: Qcow2OverlapCheckMode;
@@ -4217,6 +4262,7 @@ export interface QapiTypes {
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
   BlockdevCreateOptionsCow: BlockdevCreateOptionsCow;
+  BlockdevCreateOptionsQcow: BlockdevCreateOptionsQcow;
   BlockdevCreateOptionsQed: BlockdevCreateOptionsQed;
   BlockdevCreateOptionsParallels: BlockdevCreateOptionsParallels;
   BlockdevCreateOptionsVdi: BlockdevCreateOptionsVdi;

@@ -15,15 +15,20 @@ import { BlockError } from '../../../util/errors.js';
 import { SlotChanges } from '../luks/amend.js';
 import { checkPassword, withPassword } from '../luks/create.js';
 import { openVolume, readVolumeHead, type Volume, volumeInfo, volumeOf } from '../luks/volume.js';
+import {
+  CRYPT_AES,
+  checkFormat,
+  completeEncryption,
+  type EncryptionFormat,
+  openLegacyAes,
+} from '../qcow/encryption.js';
 import type { ContentCipher } from './encrypted-data.js';
 import { Extension, Field, type HeaderArea } from './header.js';
 import type { DriverOptions } from './options.js';
 import type { HostOffset } from './types.js';
 
-export const CRYPT_AES = 1;
 export const CRYPT_LUKS = 2;
 const EXTENSION_BYTES = 16;
-const AES_KEY_BYTES = 16;
 /** Header and key material of the largest LUKS key take two megabytes. */
 const MAX_HEADER_BYTES = 16 << 20;
 
@@ -76,33 +81,16 @@ function pointerOf(
   return { offset: offset as HostOffset, length };
 }
 
-/** Refuses options that say something else than the header. Throws `invalid-argument`, `invalid-image` for a method that nobody knows, `unsupported`. */
-function checkMethod({ header }: HeaderArea, { encrypt }: DriverOptions, path: string): void {
-  const { cryptMethod } = header;
-  const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
-    throw BlockError.at(path, code, message, { operation: 'open' });
-  };
-  if (cryptMethod === 0) {
-    if (encrypt === undefined) return;
-    refuse('invalid-argument', `No encryption in image header, but options specified format '${encrypt.format}'`);
-  }
-  const format = cryptMethod === CRYPT_AES ? 'aes' : 'luks';
-  if (encrypt !== undefined && encrypt.format !== format) {
-    refuse('invalid-argument', `Header reported '${format}' encryption format but options specify '${encrypt.format}'`);
-  }
+function formatOf(method: number): EncryptionFormat {
+  return method === 0 ? null : method === CRYPT_AES ? 'aes' : 'luks';
 }
 
-/**
- * Options that name a password and no format get the format that the header says, as in QEMU's tools: one command line does for images that are encrypted
- * and for those that are not.
- */
-export async function completeEncryption(options: LooseOptions, file: BlockNode): Promise<LooseOptions> {
-  const { encrypt } = options.members;
-  if (typeof encrypt !== 'object' || encrypt === null || Object.hasOwn(encrypt, 'format')) return options;
-  const head = await readHead(file);
-  const method = head.length < Field.cryptMethod + 4 ? 0 : viewOf(head).getUint32(Field.cryptMethod);
-  if (method === 0) return options.with({ encrypt: undefined });
-  return options.with({ encrypt: { ...encrypt, format: method === CRYPT_AES ? 'aes' : 'luks' } });
+/** What options that name a password and no format mean: see `completeEncryption` of qcow. */
+export function completeOptions(options: LooseOptions, file: BlockNode): Promise<LooseOptions> {
+  return completeEncryption(options, async () => {
+    const head = await readHead(file);
+    return formatOf(head.length < Field.cryptMethod + 4 ? 0 : viewOf(head).getUint32(Field.cryptMethod));
+  });
 }
 
 /**
@@ -117,14 +105,14 @@ export async function openEncryption(
   onlyHeader: boolean,
 ): Promise<ImageEncryption | null> {
   const path = file.filename;
-  checkMethod(area, own, path);
   const { cryptMethod } = area.header;
+  checkFormat(formatOf(cryptMethod), own.encrypt, path);
   if (cryptMethod === 0) return null;
   const secret = own.encrypt?.['key-secret'];
   if (!onlyHeader) checkPassword(graph, secret, 'encrypt.key-secret', path);
   const { ciphers } = graph.host;
   if (cryptMethod === CRYPT_AES) {
-    const cipher = onlyHeader ? null : openLegacyAes(graph, graph.objects.secret(secret!));
+    const cipher = onlyHeader ? null : openLegacyAes(graph, secret!);
     return { content: { cipher, byGuest: true }, info: () => ({ format: 'aes' }), region: null, slots: null };
   }
   const region = pointerOf(area, file, path);
@@ -150,14 +138,4 @@ function luksInfo(volume: Volume): ImageInfoSpecificQCow2Encryption {
   } = volumeInfo(volume);
   const last = { 'cipher-mode': mode, slots, 'payload-offset': payload, 'master-key-iters': iterations };
   return { ...first, format: 'luks', ...last };
-}
-
-function openLegacyAes({ host: { ciphers } }: Graph, password: Uint8Array) {
-  const key = ciphers.secret(AES_KEY_BYTES);
-  try {
-    key.set(password.subarray(0, AES_KEY_BYTES));
-    return ciphers.open({ mode: 'cbc', vectors: 'plain64', key });
-  } finally {
-    ciphers.forget(key);
-  }
 }

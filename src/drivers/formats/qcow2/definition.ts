@@ -19,7 +19,7 @@ import { makeVolume, type NewVolume, roomFor } from '../luks/volume.js';
 import { createQcow2 } from './create.js';
 import { QCOW2_AMEND_OPTIONS, QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
-import { completeEncryption, type ImageEncryption, openEncryption } from './crypt.js';
+import { completeOptions, type ImageEncryption, openEncryption } from './crypt.js';
 import { Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
 import { QCOW2_FINDING_WORDS } from './finding-words.js';
@@ -260,6 +260,6 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
     if (options.encrypt?.format === 'luks') checkSecret(options, '', graph);
     return measureQcow2(createOptions(options, ''), { source });
   },
-  complete: (options, parts) => completeEncryption(options, parts),
+  complete: (options, parts) => completeOptions(options, parts),
   create,
 };

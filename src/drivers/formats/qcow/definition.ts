@@ -1,0 +1,56 @@
+// The driver definition of qcow: how an image is recognised, opened and created.
+
+import { openBacking } from '../../../block/node/format.js';
+import { readHead } from '../../../block/probe.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import { ROLES } from '../../../block/roles.js';
+import { openByHead } from '../../../block/stale.js';
+import type { SectorCipher } from '../../../host/cipher.js';
+import { checkPassword } from '../luks/create.js';
+import { createQcow, planQcow, QCOW_CREATE_OPTIONS } from './create.js';
+import { QcowNode } from './driver.js';
+import { CRYPT_AES, checkFormat, completeEncryption, openLegacyAes } from './encryption.js';
+import { cryptMethodIn, type Header, readQcowHead } from './header.js';
+
+async function openQcow(request: OpenRequest<'qcow'>): Promise<QcowNode> {
+  const { graph, node, options, use, onlyHeader } = request;
+  const file = await request.openChild('file', null, 'image');
+  const path = file.filename;
+  const openCipher = ({ isEncrypted }: Header): SectorCipher | null => {
+    checkFormat(isEncrypted ? 'aes' : null, options.encrypt, path);
+    if (!isEncrypted || onlyHeader) return null;
+    const secret = options.encrypt?.['key-secret'];
+    checkPassword(graph, secret, 'encrypt.key-secret', path);
+    return openLegacyAes(graph, secret);
+  };
+  const image = await openByHead(
+    request,
+    file,
+    readQcowHead,
+    (head) => new QcowNode(graph, node, file, head, ROLES.image.permissions(use), openCipher),
+  );
+  await openBacking(request, image);
+  return image;
+}
+
+export const qcowDriver: DriverDefinition<'qcow'> = {
+  name: 'qcow',
+  kind: 'format',
+  hasBacking: true,
+  compresses: true,
+  get createOptions() {
+    return QCOW_CREATE_OPTIONS;
+  },
+  open: openQcow,
+  checkCreate: (options, path, graph) => {
+    planQcow(options, path);
+    if (graph !== undefined && options.encrypt !== undefined) {
+      checkPassword(graph, options.encrypt['key-secret'], 'encrypt.key-secret', path);
+    }
+  },
+  openWith: ({ encrypt }) =>
+    encrypt === undefined ? {} : { encrypt: { format: 'aes', 'key-secret': encrypt['key-secret'] } },
+  complete: (options, file) =>
+    completeEncryption(options, async () => (cryptMethodIn(await readHead(file)) === CRYPT_AES ? 'aes' : null)),
+  create: (request) => createQcow(request),
+};
