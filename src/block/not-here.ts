@@ -16,20 +16,9 @@ const PROTOCOLS: ReadonlySet<string> = new Set([
   'ssh',
 ]);
 
-/**
- * The line that follows the message about the unknown driver or format `name`, where there is something to say; `known` are those that are here. `isFormat`: it is
- * a format that is recognised.
- */
-export function hintOnDriver(name: string, known: Iterable<string>, isFormat: boolean): string | undefined {
-  const meant = meantLine(name, known);
-  if (!isFormat) return hintOnProtocol(name) ?? meant;
-  const why = hintOnFormat(name);
-  return meant === undefined ? why : `${why} ${meant}`;
-}
-
-/** The same for a format that an image was recognised as: nobody has typed it. */
-export function hintOnFormat(name: string): string {
-  return `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
+/** The line that follows the message about the unknown driver `name`, where there is something to say; `known` are those that are here. */
+export function hintOnDriver(name: string, known: Iterable<string>): string | undefined {
+  return hintOnProtocol(name) ?? meantLine(name, known);
 }
 
 /** The same for the protocol that a file name begins with. */

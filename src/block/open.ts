@@ -20,7 +20,6 @@ import type { SnapshotKey } from './internal-snapshots.js';
 import type { NodeLinks } from './node/links.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
-import { hintOnFormat } from './not-here.js';
 import { probeFormat, readHead } from './probe.js';
 import {
   allDrivers,
@@ -364,12 +363,7 @@ function findRef(graph: Graph, name: string): BlockNode {
 }
 
 async function probe(file: BlockNode): Promise<string> {
-  const format = probeFormat(await readHead(file), file.filename);
-  if (knownDriver(format) !== null) return format;
-  throw BlockError.at(file.filename, 'unsupported', `image format '${format}' is not supported`, {
-    operation: 'open',
-    hint: hintOnFormat(format),
-  });
+  return probeFormat(await readHead(file), file.filename);
 }
 
 /**

@@ -9,7 +9,7 @@ import { PERM_ALL, Perm } from './types.js';
 /** Bytes that are looked at. */
 export const PROBE_BYTES = 512;
 
-/** Name of the likeliest format: at least that of the one that takes anything. It may be one that has no driver here. */
+/** Name of the likeliest format: at least that of the one that takes anything. */
 export function probeFormat(head: Uint8Array, filename: string): string {
   let best = '';
   let bestScore = 0;

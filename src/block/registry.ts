@@ -255,17 +255,20 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   create?(request: CreateRequest<D>): Promise<void>;
 }
 
-/** A format that is recognised: it has a driver, or an image of it is refused by name. */
+/** How a format is recognised. */
 export interface Recogniser {
   readonly name: string;
   /** See `DriverDefinition.probe`. */
   probe?(head: Uint8Array, filename: string): number;
-  /** Its driver, which is made when somebody asks for it: it is no default, and has no names of its own. Left out: none yet. */
-  readonly definition?: () => DriverDefinition;
+}
+
+/** A format whose driver is made when somebody asks for it: it is no default, and has no names of its own. */
+interface LateFormat extends Recogniser {
+  readonly definition: () => DriverDefinition;
 }
 
 /** In the order in which they were registered. Where two drivers have the same name, default or prefix, it is the later one's. */
-const registered: (DriverDefinition | Recogniser)[] = [];
+const registered: (DriverDefinition | LateFormat)[] = [];
 
 /** What follows from `registered`. */
 interface Index {
@@ -296,22 +299,21 @@ export function registerDriver<D extends BlockdevDriver>(definition: DriverDefin
 }
 
 /**
- * Makes known how a format is recognised, and its driver, if it has one: such an image is not taken for raw, and a guest of a probed raw image cannot make one. A
- * driver of its name that is registered later takes its place. More calls with the same name do nothing.
+ * Makes known how a format is recognised, and its driver. A driver of its name that is registered later takes its place. More calls with the same name do nothing.
  */
 export function registerFormat<D extends BlockdevDriver>(
-  format: Required<Pick<Recogniser, 'name' | 'probe'>> & { definition?: () => DriverDefinition<D> },
+  format: Required<Recogniser> & { definition: () => DriverDefinition<D> },
 ): void {
   if (registered.some((one) => !isDriver(one) && one.name === format.name)) return;
-  register(format as unknown as Recogniser);
+  register(format as unknown as LateFormat);
 }
 
-function register(one: DriverDefinition | Recogniser): void {
+function register(one: DriverDefinition | LateFormat): void {
   registered.push(one);
   index = null;
 }
 
-function isDriver(one: DriverDefinition | Recogniser): one is DriverDefinition {
+function isDriver(one: DriverDefinition | LateFormat): one is DriverDefinition {
   return 'open' in one;
 }
 
@@ -323,11 +325,9 @@ function indexed(): Index {
 function makeIndex(): Index {
   const drivers = new Map<string, () => DriverDefinition>();
   /** Whose the name is: what another definition has replaced has no say. */
-  const owners = new Map<string, DriverDefinition | Recogniser>();
+  const owners = new Map<string, DriverDefinition | LateFormat>();
   for (const one of registered) {
-    const definition = isDriver(one) ? () => one : one.definition;
-    if (definition === undefined) continue;
-    drivers.set(one.name, definition);
+    drivers.set(one.name, isDriver(one) ? () => one : one.definition);
     owners.set(one.name, one);
   }
   const namesByPrefix = new Map<string, DriverNames>();
@@ -393,11 +393,6 @@ export function findDriver(name: string): DriverDefinition {
 
 /** A line about the driver `name`, for a person: what may have been meant, or that QEMU has it and Diskwright not yet. Undefined: there is nothing to say, as of one that is known. */
 export function hintOn(name: string): string | undefined {
-  const { drivers, recognisers } = indexed();
-  if (drivers.has(name)) return undefined;
-  return hintOnDriver(
-    name,
-    drivers.keys(),
-    recognisers.some((one) => one.name === name),
-  );
+  const { drivers } = indexed();
+  return drivers.has(name) ? undefined : hintOnDriver(name, drivers.keys());
 }

@@ -3,10 +3,8 @@
 import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
 import { openNode } from '../../src/block/open.js';
-import { registerFormat } from '../../src/block/registry.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
-import { hasMagic } from '../../src/util/magic.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
 
 function bench() {
@@ -142,15 +140,5 @@ describe('openNode', () => {
     const { graph } = bench();
     expect((await failureOf(openNode(graph, '/d/a', { detectZeroes: 'unmap' }))).code).to.equal('invalid-argument');
     await openNode(graph, '/d/a', { detectZeroes: 'unmap', discard: 'unmap' });
-  });
-
-  it('refuses by name an image of a format that has no driver', async () => {
-    const { graph, host } = bench();
-    registerFormat({ name: 'not-here', probe: (head) => (hasMagic(head, 'of no driver') ? 100 : 0) });
-    host.patchFile('/d/a', 0, new TextEncoder().encode('of no driver'));
-    const error = await failureOf(openNode(graph, '/d/a'));
-    expect(error).to.include({ code: 'unsupported', message: "/d/a: image format 'not-here' is not supported" });
-    expect(graph.nodes.size).to.equal(0);
-    await openNode(graph, '/d/a', { format: 'raw' });
   });
 });

@@ -1,11 +1,9 @@
 // What is said under Diskwright's own name about a word that may be misspelt, or that is QEMU's and not ours yet; by the name qemu-img, nothing is added.
 
 import { expect } from 'chai';
-import { hintOn, knownDriver } from '../../src/block/registry.js';
 import { type OptionSpec, ParsedOptions } from '../../src/cli/getopt.js';
 import { linesOnWords } from '../../src/cli/misspelt.js';
 import { VERBS } from '../../src/cli/verb-table.js';
-import { registerDrivers } from '../../src/drivers/index.js';
 import { Workshop } from '../support/cli.js';
 
 /** A command line, and the word that it may mean. */
@@ -97,25 +95,6 @@ describe('hints', function () {
     ];
     for (const line of [...lines, 'info -f bochs disk.qcow2', 'info http://host/disk', 'info -']) {
       expect(shop.shim('qemu-img', ...line.split(' ')).stderr, line).to.match(/^qemu-img: .*\n$/);
-    }
-  });
-
-  it("say that a format is QEMU's, and what to do", () => {
-    registerDrivers();
-    const all = ['bochs', 'cloop', 'dmg', 'parallels', 'qcow', 'qed', 'vdi', 'vhdx', 'vmdk', 'vpc'];
-    const missing = all.filter((name) => knownDriver(name) === null);
-    for (const name of missing) {
-      const yet = `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
-      expect(hintOn(name)).to.match(new RegExp(`^${yet}`));
-    }
-    const [name] = missing;
-    const yet = `Diskwright does not have the format '${name}' yet; qemu-img converts it to qcow2 or raw, and back where it can write it.`;
-    for (const [line, why] of [
-      [`info -f ${name} disk.qcow2`, `Could not open 'disk.qcow2': Unknown driver '${name}'`],
-      [`convert -O ${name} disk.qcow2 a`, `Unknown file format '${name}'`],
-    ]) {
-      // What may have been meant is said, too.
-      expect(shop.ours(...line.split(' ')).stderr.startsWith(`diskwright: ${why}\n${yet}`), line).to.equal(true);
     }
   });
 
