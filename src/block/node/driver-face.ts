@@ -130,15 +130,20 @@ export abstract class NodeDriver extends NodeLinks {
     };
     const into: Located = { file: null, offset: 0, guard: null };
     let file: HostFile | null = null;
-    for (const { offset, length } of extents) {
-      const found = this.doLocate(offset, length, true, into);
-      if (found && into.guard !== null) guards.push(into.guard);
-      if (!found || into.file === null || !into.file.movable || (file !== null && file !== into.file)) {
-        release();
-        return null;
+    try {
+      for (const { offset, length } of extents) {
+        const found = this.doLocate(offset, length, true, into);
+        if (found && into.guard !== null) guards.push(into.guard);
+        if (!found || into.file === null || !into.file.movable || (file !== null && file !== into.file)) {
+          release();
+          return null;
+        }
+        file = into.file;
+        parts.push({ length, to: into.offset });
       }
-      file = into.file;
-      parts.push({ length, to: into.offset });
+    } catch (error) {
+      release();
+      throw error;
     }
     return file === null ? null : { target: file, parts, run: null, slice, done: release };
   }

@@ -199,11 +199,9 @@ export abstract class NodeRequests extends NodePadding {
     );
   }
 
-  /** Drops all content of this layer, so that everything comes from the backing node. Rejects with `unsupported`. */
+  /** Drops all content of this layer, so that everything comes from the backing node, while no other request is under way. Rejects with `unsupported`, `read-only`. */
   async makeEmpty(): Promise<void> {
-    while (this.held !== null) await this.held;
-    this.checkWritable('make empty');
-    await this.tracked(this.#makeEmpty());
+    await this.alone('make empty', () => this.#makeEmpty());
   }
 
   async #makeEmpty(): Promise<void> {
