@@ -2,6 +2,8 @@
 
 import { expect } from 'chai';
 import { describe, it } from 'mocha';
+import { resourcesOfList } from '../../../src/drivers/formats/dmg/property-list.js';
+import { resourcesOfFork } from '../../../src/drivers/formats/dmg/resource-fork.js';
 import { dmgImage, type ImageShape, Kind } from '../../formats/dmg/images.js';
 import { failureOf } from '../support.js';
 import { counted, END, forked, readSectors } from './support.js';
@@ -35,6 +37,17 @@ async function refusal(image: Uint8Array): Promise<[string, string]> {
 }
 
 describe('dmg: the trailer and the tables', () => {
+  it('are no resources that are too short for a table, of which there may be millions', () => {
+    const fork = Buffer.alloc(16 + 5 * 1000 + 4 + 204);
+    fork.writeUInt32BE(16, 0);
+    fork.writeUInt32BE(fork.length - 16, 8);
+    for (let i = 0; i < 1000; i++) fork.writeUInt32BE(1, 16 + 5 * i);
+    fork.writeUInt32BE(204, 16 + 5000);
+    expect(resourcesOfFork(fork, '/a')).to.have.length(1);
+    const list = Buffer.from(`${'<data></data>'.repeat(1000)}<data>${'A'.repeat(272)}</data>`);
+    expect(resourcesOfList(list, '/a')).to.have.length(1);
+  });
+
   it('are found in a property list and in a resource fork, with anything before and little behind', async () => {
     for (const tablesIn of ['property list', 'resource fork'] as const) {
       for (const [before, behind] of [

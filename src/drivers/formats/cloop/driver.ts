@@ -6,13 +6,18 @@ import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
 import type { Permissions } from '../../../block/roles.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
+import { Serial } from '../../../util/serial.js';
 import { type Header, Offsets, parseHeader } from './header.js';
+
+/** Blocks of more bytes, stored or not, are read one after the other: many at once would take all of the memory that requests have. */
+const LARGE_BYTES = 4 << 20;
 
 export class CloopNode extends ReadOnlyFormatNode {
   override readonly driver = 'cloop';
   override readonly filename: string;
   readonly #header: Header;
   readonly #offsets: Offsets;
+  readonly #large = new Serial();
   #kept: { index: number; content: Promise<Uint8Array> } | null = null;
 
   constructor(
@@ -46,7 +51,8 @@ export class CloopNode extends ReadOnlyFormatNode {
 
   #block(index: number): Promise<Uint8Array> {
     if (this.#kept?.index === index) return this.#kept.content;
-    const content = this.#readBlock(index);
+    const isLarge = Math.max(this.#header.blockBytes, this.#storedBytes(index)) > LARGE_BYTES;
+    const content = isLarge ? this.#large.run(() => this.#readBlock(index)) : this.#readBlock(index);
     const kept = { index, content };
     this.#kept = kept;
     content.catch(() => {
@@ -55,9 +61,13 @@ export class CloopNode extends ReadOnlyFormatNode {
     return content;
   }
 
+  #storedBytes(index: number): number {
+    return this.#offsets.at(index + 1) - this.#offsets.at(index);
+  }
+
   async #readBlock(index: number): Promise<Uint8Array> {
     const start = this.#offsets.at(index);
-    const end = this.#offsets.at(index + 1);
+    const end = start + this.#storedBytes(index);
     const file = this.primary!;
     const broken = (reason: string): BlockError =>
       BlockError.at(this.filename, 'corrupt-image', `Block ${index}: ${reason}`, { offset: start, operation: 'read' });

@@ -4,7 +4,7 @@
 //   each table  what its chunks are decompressed to, in their order; unused space is left out
 //   all tables  their own checksums, as they follow each other
 //
-// One of another kind, or of none, is not verified.
+// One of another kind, or of none, is not verified; an image that has no checksum of this kind at all was not compared, which is said.
 
 import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
@@ -34,7 +34,9 @@ export async function checkData(
     else checkErrors++;
     report({ kind, severity, index, reason });
   };
+  let compared = 0;
   const compare = (kind: string, stored: number, found: number, index?: number): void => {
+    compared++;
     if (found === stored) return;
     fail(kind, 'corruption', `the checksum is ${hex8(found)}, and should be ${hex8(stored)}`, index);
   };
@@ -59,6 +61,9 @@ export async function checkData(
     }
   }
   if (tablesChecksum !== null) compare('dmg-tables', tablesChecksum, sumOfSums(sums));
+  if (compared === 0 && corruptions + checkErrors === 0) {
+    fail('dmg-no-checksum', 'check-error', 'The image has no checksum that can be compared');
+  }
   return {
     checkErrors,
     corruptions,

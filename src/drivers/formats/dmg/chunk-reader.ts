@@ -91,7 +91,7 @@ export class ChunkReader {
         memory.free(stored);
       }
     };
-    return chunk.end - chunk.start > LARGE_BYTES ? this.#large.run(action) : action();
+    return Math.max(chunk.stored, chunk.end - chunk.start) > LARGE_BYTES ? this.#large.run(action) : action();
   }
 
   /** Throws where the first `bytes` of what is stored are not all there. */

@@ -5,5 +5,6 @@ import type { FindingWords } from '../../../block/finding-words.js';
 export const DMG_FINDING_WORDS: FindingWords = {
   'dmg-data-fork': ({ reason }) => `ERROR: the data fork: ${reason}`,
   'dmg-table': ({ index, reason }) => `ERROR: the table ${index}: ${reason}`,
+  'dmg-no-checksum': ({ reason }) => `ERROR: ${reason}`,
   'dmg-tables': ({ reason }) => `ERROR: the tables: ${reason}`,
 };

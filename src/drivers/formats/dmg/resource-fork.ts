@@ -1,9 +1,10 @@
-// The resources in a resource fork, of whatever kind: its map is not looked at, as QEMU does not.
+// The resources in a resource fork that can be tables: its map is not looked at, as QEMU does not. Shorter ones are left out: a fork may hold millions of them.
 //
 //   | where the resources begin, where the map, bytes of the resources, of the map: 32 bits each | ... | bytes, resource | bytes, resource | ... | map |
 
 import { getBe32 } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
+import { TABLE_HEAD_BYTES } from './header.js';
 
 const HEAD_BYTES = 16;
 const RESOURCES_BYTES_AT = 8;
@@ -23,7 +24,7 @@ export function resourcesOfFork(fork: Uint8Array, path: string): Uint8Array[] {
     const from = at + 4;
     const to = from + (from > end ? 0 : getBe32(fork, at));
     if (to === from || to > end) fail(`The resource at ${at} of the resource fork does not lie among the others`);
-    found.push(fork.subarray(from, to));
+    if (to - from >= TABLE_HEAD_BYTES) found.push(fork.subarray(from, to));
     at = to;
   }
   return found;
