@@ -23,12 +23,19 @@ async function openQcow(request: OpenRequest<'qcow'>): Promise<QcowNode> {
     checkPassword(graph, secret, 'encrypt.key-secret', path);
     return openLegacyAes(graph, secret);
   };
-  const image = await openByHead(
-    request,
-    file,
-    readQcowHead,
-    (head) => new QcowNode(graph, node, file, head, ROLES.image.permissions(use), openCipher),
-  );
+  let cipher: SectorCipher | null = null;
+  const image = await openByHead(request, file, readQcowHead, (head) => {
+    // Of a header that has changed meanwhile.
+    cipher?.close();
+    cipher = null;
+    return new QcowNode(graph, node, file, head, ROLES.image.permissions(use), (header) => {
+      cipher = openCipher(header);
+      return cipher;
+    });
+  }).catch((error: unknown) => {
+    cipher?.close();
+    throw error;
+  });
   await openBacking(request, image);
   return image;
 }
@@ -38,6 +45,7 @@ export const qcowDriver: DriverDefinition<'qcow'> = {
   kind: 'format',
   hasBacking: true,
   compresses: true,
+  compressesWith: ({ encrypt }) => encrypt === undefined,
   get createOptions() {
     return QCOW_CREATE_OPTIONS;
   },

@@ -29,7 +29,16 @@ export class QcowSpace implements BlockSource, TableSource {
 
   async take(): Promise<NewBlock> {
     this.hasTaken = true;
-    return this.#spare.pop() ?? this.#claim(this.#clusterBytes, this.#clusterBytes);
+    const spare = this.#spare.pop();
+    if (spare === undefined) return this.#claim(this.#clusterBytes, this.#clusterBytes);
+    try {
+      // The file may have been cut since.
+      await this.#file.ensureLength(spare.offset + this.#clusterBytes);
+      return spare;
+    } catch (error) {
+      this.#spare.push(spare);
+      throw error;
+    }
   }
 
   giveBack(block: NewBlock): void {
