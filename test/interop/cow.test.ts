@@ -12,6 +12,11 @@ import { seedsOf, spanOf } from '../support/sample.js';
 const SEEDS = seedsOf({ fixed: 6, daily: 4, soak: 200 });
 const SECTOR = 512;
 
+/** Without the warning of a backing file that ends within a sector. */
+function withoutTail(stderr: string): string {
+  return stderr.replace(/^diskwright: warning: The last \d+ bytes of '.*' are no whole sector: .*\n/, '');
+}
+
 describe('cow images and the tools of user-mode-linux', function () {
   this.timeout(120_000);
   let shop: Workshop;
@@ -29,7 +34,7 @@ describe('cow images and the tools of user-mode-linux', function () {
   }
 
   function ours(): Buffer {
-    expect(shop.ours('convert', '-f', 'cow', '-O', 'raw', 'a.cow', 'ours').stderr).to.equal('');
+    expect(withoutTail(shop.ours('convert', '-f', 'cow', '-O', 'raw', 'a.cow', 'ours').stderr)).to.equal('');
     return readFileSync(shop.path('ours'));
   }
 
@@ -71,7 +76,7 @@ describe('cow images and the tools of user-mode-linux', function () {
       // Long ago, so that the commit changes the date.
       utimesSync(shop.path('base'), 1000, 1000);
       shop.must('sh', '-c', `printf '\\0\\0\\003\\350' | dd of=a.cow bs=1 seek=8 conv=notrunc status=none`);
-      expect(shop.ours('commit', '-f', 'cow', 'a.cow').stderr, `${seed}`).to.equal('');
+      expect(withoutTail(shop.ours('commit', '-f', 'cow', 'a.cow').stderr), `${seed}`).to.equal('');
       expect(readFileSync(shop.path('base')).subarray(0, disk).equals(content), `${seed}: committed`).to.equal(true);
       expect(statSync(shop.path('base')).size, `${seed}`).to.equal(size);
       expect(merged().equals(content), `${seed}: after the commit`).to.equal(true);

@@ -113,6 +113,15 @@ describe('images of cow', () => {
     expect((await contentOf()).equals(bytes.subarray(0, size))).to.equal(true);
   });
 
+  it('warn of a backing file that ends within a sector, which they do not have', async () => {
+    bench.host.writeFile('/base', Buffer.alloc(SIZE + 100, 0xbb));
+    await createImage(bench.graph, '/a.cow', { driver: 'cow', size: SIZE + 100, 'backing-file': '/base' });
+    const { image } = cowImage({ kind: 'version 3', size: SIZE + 100, backing: '/base', date: 0 }, new Map());
+    bench.host.writeFile('/a.cow', image);
+    expect((await contentOf()).equals(Buffer.alloc(SIZE, 0xbb))).to.equal(true);
+    expect(bench.warnings.join()).to.match(/The last 100 bytes of '\/base' are no whole sector/);
+  });
+
   it('warn of a backing file that was changed since', async () => {
     const { warnings } = bench;
     await createImage(bench.graph, '/a.cow', { driver: 'cow', size: SIZE, 'backing-file': '/base' });
