@@ -1,16 +1,18 @@
 // Suggestions for an unknown word: `readonly` -> `readOnly`, `bas` -> `base`.
 
-/** The known word that is spelled most like `word`; undefined where none is similar. */
+/** The known word that is spelled most like `word`: of several, the one that is as long, else the first. Undefined where none is similar. */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   const typed = plain(word);
+  const isAsLong = (candidate: string): boolean => plain(candidate).length === typed.length;
   let best: string | undefined;
   // One mistake in three letters; two words of one letter have nothing in common.
   let bestDistance = Math.floor(typed.length / 3) + 1;
   for (const candidate of known) {
     // `word` is the beginning of the candidate.
     if (typed.length >= 3 && plain(candidate).startsWith(typed)) return candidate;
-    const distance = distanceOf(typed, plain(candidate), bestDistance);
-    if (distance < bestDistance) {
+    const distance = distanceOf(typed, plain(candidate), bestDistance + 1);
+    const isRather = best !== undefined && distance === bestDistance && isAsLong(candidate) && !isAsLong(best);
+    if (distance < bestDistance || isRather) {
       bestDistance = distance;
       best = candidate;
     }
