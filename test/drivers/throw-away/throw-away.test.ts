@@ -47,7 +47,9 @@ describe('throw-away drivers', () => {
     expect((await run('--help')).output).to.match(/Formats: [^.]*\btiny\b/);
     expect((await run('create', '--help')).output).to.match(/-f FMT\n[^-]*\btiny\b/);
     // It has no compressed clusters.
-    expect((await run('convert', '--help')).output).to.match(/-c\n +Compress the target \((?![^)]*tiny)[^)]*qcow2[^)]*\)\./);
+    expect((await run('convert', '--help')).output).to.match(
+      /-c\n +Compress the target \((?![^)]*tiny)[^)]*qcow2[^)]*\)\./,
+    );
   });
 
   it('a format: it is found out, and info says what it says, in its order', async () => {
