@@ -10,6 +10,8 @@ const BACKUP_SECTOR = 6;
 const DISK_SIGNATURE = 0xbe1afdfa;
 const VOLUME_ID = 0xfabe1afd;
 const PARTITION_TYPE = { 12: 0x01, 16: 0x06, 32: 0x0b } as const;
+/** Byte of the first entry of the partition table. */
+const PARTITION = 0x1be;
 const MEDIUM_HARD_DISK = 0xf8;
 const MEDIUM_FLOPPY = 0xf0;
 
@@ -22,13 +24,12 @@ export function mediumOf({ floppy }: Geometry): number {
 export function partitionTable(geometry: Geometry): Uint8Array {
   const { bytes, view } = emptySector();
   view.setUint32(0x1b8, DISK_SIGNATURE, true);
-  const entry = 0x1be;
-  bytes[entry] = 0x80;
-  bytes.set(cylinderHeadSector(geometry, geometry.start), entry + 1);
-  bytes[entry + 4] = PARTITION_TYPE[geometry.fatType];
-  bytes.set(cylinderHeadSector(geometry, geometry.diskSectors - 1), entry + 5);
-  view.setUint32(entry + 8, geometry.start, true);
-  view.setUint32(entry + 12, geometry.sectors, true);
+  bytes[PARTITION] = 0x80;
+  bytes.set(cylinderHeadSector(geometry, geometry.start), PARTITION + 1);
+  bytes[PARTITION + 4] = PARTITION_TYPE[geometry.fatType];
+  bytes.set(cylinderHeadSector(geometry, geometry.diskSectors - 1), PARTITION + 5);
+  view.setUint32(PARTITION + 8, geometry.start, true);
+  view.setUint32(PARTITION + 12, geometry.sectors, true);
   return bytes;
 }
 
@@ -105,9 +106,12 @@ function emptySector(): { bytes: Uint8Array; view: DataView } {
   return { bytes, view: new DataView(bytes.buffer) };
 }
 
-/** The parts of the boot sector that say where what lies, and of the partition table. */
+/** The parts of the boot sector that say where what lies, and of the partition table: the type; start and length. Whether it is active, and cylinders, do not count. */
 const LAYOUT_FIELDS = { from: 11, to: 36, wideTo: 52 };
-const PARTITION_FIELDS = { from: 0x1be, to: 0x1be + 16 };
+const PARTITION_FIELDS = [
+  { from: PARTITION + 4, to: PARTITION + 5 },
+  { from: PARTITION + 8, to: PARTITION + 16 },
+];
 
 /** Whether the sectors in front of the FAT, which a machine may have written to, speak of another file system than ours. Code, names and marks in them do not count. */
 export function reservedBytesDiffer(geometry: Geometry, bytes: Uint8Array): boolean {
@@ -116,5 +120,7 @@ export function reservedBytesDiffer(geometry: Geometry, bytes: Uint8Array): bool
   const { from, to, wideTo } = LAYOUT_FIELDS;
   const boot = bootSector(geometry, new Uint8Array());
   if (differ(geometry.start * SECTOR_BYTES, boot, from, geometry.fatType === 32 ? wideTo : to)) return true;
-  return !geometry.floppy && differ(0, partitionTable(geometry), PARTITION_FIELDS.from, PARTITION_FIELDS.to);
+  if (geometry.floppy) return false;
+  const table = partitionTable(geometry);
+  return PARTITION_FIELDS.some((field) => differ(0, table, field.from, field.to));
 }
