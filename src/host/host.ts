@@ -364,7 +364,7 @@ export interface FolderEntry {
   size: number;
   /** As `FileInfo.id`. */
   id: string;
-  /** The permission bits of its mode. */
+  /** The permission bits of its mode; of a file, without those that give a program other rights (set-uid, set-gid) and the sticky one. */
   permissions: number;
   /** When its content was changed last, in milliseconds since 1970, with fractions. */
   mtimeMs: number;
@@ -390,15 +390,21 @@ export interface HostFolder {
   info(path: FolderPath): Promise<FolderEntry>;
   /** Opens a file below it for reading. Rejects as `info`. */
   openFile(path: FolderPath): Promise<HostFile>;
-  /**
-   * Makes a file, and opens it for reading and writing. `permissions`: its permission bits, whatever the process keeps from new files; null: as of any new
-   * file. Rejects with `exists`, and as `info`.
-   */
-  createFile(path: FolderPath, permissions: number | null): Promise<HostFile>;
-  /** Rejects with `exists`, and as `info`. */
-  createFolder(path: FolderPath): Promise<void>;
+  /** Makes a file that its owner alone may read and write, and opens it for both. Rejects with `exists`, and as `info`. */
+  createFile(path: FolderPath): Promise<HostFile>;
+  /** `isPrivate`: its owner alone may enter it; otherwise, who may enter any new folder. Rejects with `exists`, and as `info`. */
+  createFolder(path: FolderPath, isPrivate: boolean): Promise<void>;
+  /** Sets the permission bits of a file or a folder; null: those of any new file. Rejects with `bad-state` where something else than `id` lies there, and as `info`. */
+  setPermissions(path: FolderPath, id: string, permissions: number | null): Promise<void>;
   /** Gives a file another name, also in another folder; what has that name already is replaced, as by rename(2). Rejects as `info`. */
   rename(from: FolderPath, to: FolderPath): Promise<void>;
+  /**
+   * As `rename`, but rejects with `exists` where something has that name already. The system tells in the same moment where the file system has hard links; otherwise
+   * just before.
+   */
+  renameToFree(from: FolderPath, to: FolderPath): Promise<void>;
+  /** Rejects with `permission`, ... where no name in the folder can be made or removed, as far as that can be told before. */
+  checkWritable(folder: FolderPath): Promise<void>;
   /** Rejects as `info`. */
   removeFile(path: FolderPath): Promise<void>;
   /** Rejects as `info`, and with the system's ENOTEMPTY where something lies in it. */

@@ -1,15 +1,18 @@
 // A folder that is open: what lies in it, and that nothing outside of it is reached, whatever lies there meanwhile.
 
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { HostFolder } from '../../src/host/host.js';
 import { createSimHost } from '../../src/host/sim/index.js';
@@ -104,24 +107,32 @@ overEngines('folders', (bench) => {
     });
     afterEach(() => folder.close());
 
-    it('by new files, which have the permissions that are asked for', async () => {
-      const file = await folder.createFile(['sub', 'new'], 0o606);
+    it("by new files, which are their owner's alone until they get other permissions", async () => {
+      const file = await folder.createFile(['sub', 'new']);
       await file.write(0, Buffer.from('new content'));
       await file.flush();
       await file.close();
       expect(readFileSync(bench.path('folder/sub/new'), 'latin1')).to.equal('new content');
+      const { id, permissions } = await folder.info(['sub', 'new']);
+      expect(permissions).to.equal(0o600);
+      await folder.setPermissions(['sub', 'new'], id, 0o606);
       expect((await folder.info(['sub', 'new'])).permissions).to.equal(0o606);
-      expect((await failureOf(folder.createFile(['sub', 'new'], null))).code).to.equal('exists');
+      await folder.setPermissions(['sub', 'new'], id, null);
+      expect((await folder.info(['sub', 'new'])).permissions).to.equal(0o644 & ~process.umask());
+      expect((await failureOf(folder.setPermissions(['file'], id, 0o600))).code).to.equal('bad-state');
+      expect((await failureOf(folder.createFile(['sub', 'new']))).code).to.equal('exists');
       // Through a link, neither what it leads to nor what would be made there.
-      expect((await failureOf(folder.createFile(['link'], null))).code).to.equal('exists');
+      expect((await failureOf(folder.createFile(['link']))).code).to.equal('exists');
+      expect((await failureOf(folder.setPermissions(['link'], id, 0o600))).code).to.equal('loop');
       await folder.removeFile(['sub', 'new']);
       expect(existsSync(bench.path('folder/sub/new'))).to.equal(false);
     });
 
     it('by other names, times and folders', async () => {
-      await folder.createFolder(['made']);
-      expect((await failureOf(folder.createFolder(['made']))).code).to.equal('exists');
-      await (await folder.createFile(['one'], null)).close();
+      await folder.createFolder(['made'], true);
+      expect((await folder.info(['made'])).permissions).to.equal(0o700);
+      expect((await failureOf(folder.createFolder(['made'], true))).code).to.equal('exists');
+      await (await folder.createFile(['one'])).close();
       await folder.rename(['one'], ['made', 'two']);
       await folder.setTimes(['made', 'two'], 1e12, 1.5e12);
       expect(await folder.info(['made', 'two'])).to.include({ atimeMs: 1e12, mtimeMs: 1.5e12 });
@@ -132,11 +143,69 @@ overEngines('folders', (bench) => {
       expect(existsSync(bench.path('folder/made'))).to.equal(false);
     });
 
+    it('by names that nothing has yet', async () => {
+      await (await folder.createFile(['one'])).close();
+      const { id } = await folder.info(['one']);
+      for (const taken of [['file'], ['sub'], ['link'], ['sub', 'file'], ['one']]) {
+        expect((await failureOf(folder.renameToFree(['one'], taken))).code, taken.join('/')).to.equal('exists');
+      }
+      expect(readFileSync(bench.path('folder/file'), 'latin1')).to.equal('folder/file');
+      await folder.renameToFree(['one'], ['sub', 'two']);
+      expect((await folder.info(['sub', 'two'])).id).to.equal(id);
+      expect(existsSync(bench.path('folder/one'))).to.equal(false);
+      await folder.removeFile(['sub', 'two']);
+    });
+
+    it('by files without the bits that give a program other rights', async () => {
+      for (const [bits, left] of [
+        [0o4755, 0o755],
+        [0o2755, 0o755],
+        [0o1644, 0o644],
+      ]) {
+        chmodSync(bench.path('folder/file'), bits);
+        expect((await folder.info(['file'])).permissions).to.equal(left);
+      }
+      chmodSync(bench.path('folder/file'), 0o644);
+    });
+
+    it('only where they can be, as far as that is told before', async () => {
+      await folder.checkWritable([]);
+      await folder.checkWritable(['sub']);
+      expect((await failureOf(folder.checkWritable(['none']))).code).to.equal('not-found');
+      // The system lets its administrator write anywhere.
+      if (process.getuid?.() === 0) return;
+      chmodSync(bench.path('folder/sub'), 0o555);
+      expect((await failureOf(folder.checkWritable(['sub']))).code).to.equal('permission');
+      chmodSync(bench.path('folder/sub'), 0o755);
+    });
+
+    it('while they are listed: what has gone by then is left out', async () => {
+      mkdirSync(bench.path('folder/many'));
+      const names = Array.from({ length: 400 }, (_, index) => `${index}`);
+      for (const name of names) writeFileSync(bench.path(`folder/many/${name}`), '');
+      let left = names.length;
+      const listing = folder.entries(['many'], 1000).finally(() => {
+        left = 0;
+      });
+      // From both ends: the system lists them in an order of its own.
+      for (const name of names.flatMap((name, index) => [names[names.length - 1 - index], name])) {
+        if (left === 0) break;
+        rmSync(bench.path(`folder/many/${name}`), { force: true });
+        await setImmediate();
+      }
+      expect((await listing).length).to.be.lessThan(names.length);
+      rmSync(bench.path('folder/many'), { recursive: true });
+    });
+
     const OUTSIDE: readonly [string, (names: string[]) => Promise<unknown>][] = [
-      ['createFile', (names) => folder.createFile(names, null)],
-      ['createFolder', (names) => folder.createFolder(names)],
+      ['createFile', (names) => folder.createFile(names)],
+      ['createFolder', (names) => folder.createFolder(names, false)],
+      ['setPermissions', async (names) => folder.setPermissions(names, (await folder.info(names)).id, 0o777)],
       ['rename from', (names) => folder.rename(names, ['stolen'])],
       ['rename to', (names) => folder.rename(['file'], names)],
+      ['renameToFree from', (names) => folder.renameToFree(names, ['stolen'])],
+      ['renameToFree to', (names) => folder.renameToFree(['file'], names)],
+      ['checkWritable', (names) => folder.checkWritable(names)],
       ['removeFile', (names) => folder.removeFile(names)],
       ['removeFolder', (names) => folder.removeFolder(names)],
       ['setTimes', (names) => folder.setTimes(names, 0, 0)],

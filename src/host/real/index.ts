@@ -173,17 +173,12 @@ export class RealHost implements Host {
   }
 
   get folders(): RealFolders {
-    this.#folders ??= new RealFolders(async (at, flags, path, opened) => {
-      const found = await this.#openDescriptor(at, path, flags, false);
-      const writable = (flags & constants.O_RDWR) !== 0;
-      const file = this.#file({ ...found, path, writable, direct: false, descriptor: null });
-      try {
-        opened?.(found.fd);
-        return file;
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
+    this.#folders ??= new RealFolders({
+      open: async (at, flags, path) => {
+        const found = await this.#openDescriptor(at, path, flags, false);
+        return this.#file({ ...found, path, writable: false, direct: false, descriptor: null });
+      },
+      adopt: (fd, path) => this.#openAgain(path, { fd, release: () => undefined }, { writable: true }),
     });
     return this.#folders;
   }

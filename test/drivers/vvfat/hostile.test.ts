@@ -2,6 +2,7 @@
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { longNameBytes } from '../../../src/drivers/protocols/vvfat/names.js';
 import { Random } from '../../../src/host/sim/random.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { requirePeer } from '../../support/peers.js';
@@ -84,13 +85,13 @@ describe('vvfat: what no folder can hold', function () {
     ['a name is `..`', (pc) => setName(pc, 0, '..\0\uffff\uffff\uffff'), /is no name of a file/],
     ['a name is empty', (pc) => setName(pc, 0, '\0\uffff\uffff\uffff'), /is no name of a file/],
     ['two files have one name', (pc) => setName(pc, 0, 'secondfile'), /is twice in/],
+    ['two names differ in the case of letters only', (pc) => setName(pc, 0, 'SecondFile'), /is twice in/],
     [
-      'a long name belongs to another short one',
-      (pc) => pc.poke(entryOf(0), [0x58]),
-      /does not belong to its short name/,
+      'a name is that of an image which is kept',
+      (pc) => pc.poke(ROOT, keptImageEntries()),
+      /images that Diskwright keeps/,
     ],
-    ['a long name is not whole', (pc) => pc.poke(entryOf(0) - 32, [0x42]), /does not belong|not whole/],
-    ['a long name belongs to nothing', (pc) => pc.poke(entryOf(0) + 11, [0x08]), /belongs to no file/],
+    ['a file has become a label', (pc) => pc.poke(entryOf(0) + 11, [0x08]), /is in no file/],
     ['a short name is not ASCII', (pc) => pc.poke(entryOf(0) - 32, [0xe5, ...new Array(31), 0x80]), /is not ASCII/],
     ['the boot sector has another layout', (pc) => pc.poke(13, [8]), /another one/],
   ];
@@ -113,6 +114,28 @@ describe('vvfat: what no folder can hold', function () {
       expect([error.code, why.test(error.message)]).to.deep.equal(['bad-state', true], error.message);
       expect(filesBelow(lab.path('disk'))['third.file']).to.match(/^\?hird.file/);
       expect(readFileSync(lab.path('outside'), 'utf8')).to.equal('not ours');
+    });
+  }
+
+  const STALE: readonly [string, (pc: Machine) => void][] = [
+    ['belongs to another short one', (pc) => pc.poke(entryOf(0), [0x58])],
+    ['is not whole', (pc) => pc.poke(entryOf(0) - 32, [0x42])],
+    ['begins in its middle', (pc) => pc.poke(entryOf(0) - 32, [0x01])],
+    ['has no number', (pc) => pc.poke(entryOf(0) - 32, [0x40])],
+  ];
+  for (const [what, make] of STALE) {
+    it(`takes the short name where the long one ${what}`, async () => {
+      const pc = await start();
+      make(pc);
+      const [base, extension] = [0, 8].map((at) =>
+        Buffer.from(pc.peek(entryOf(0) + at, at === 0 ? 8 : 3))
+          .toString('latin1')
+          .trimEnd(),
+      );
+      await pc.flush();
+      const { 'first.file': content, ...others } = held;
+      expect(filesBelow(lab.path('disk'))).to.deep.equal({ ...others, [`${base}.${extension}`]: content });
+      await pc.stop();
     });
   }
 
@@ -175,6 +198,15 @@ describe('vvfat: what no folder can hold', function () {
     expect(unchanged).to.be.within(1, seeds.length);
   });
 });
+
+/** An empty file in place of the label and the two files behind it. */
+function keptImageEntries(): Uint8Array {
+  const short = 'DISKWR~1IMG';
+  const entry = Buffer.alloc(32);
+  entry.write(short);
+  const long = longNameBytes('.diskwright-0123456789abcdef.img', Buffer.from(short));
+  return Buffer.concat([long, entry]);
+}
 
 /** A folder `LOOP` whose cluster is that of the folder which it lies in. */
 function loopEntry(): Uint8Array {

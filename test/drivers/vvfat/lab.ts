@@ -20,11 +20,31 @@ export class FolderLab {
   readonly root = mkdtempSync(join(tmpdir(), 'diskwright-vvfat-'));
   readonly host: RealHost = openRealHost();
   readonly graph: Graph;
+  /** What the graph warned of. */
+  readonly warnings: string[] = [];
   readonly #open: BlockNode[] = [];
 
   constructor() {
     registerDrivers();
-    this.graph = new Graph(this.host, { warn: () => undefined });
+    this.graph = new Graph(this.host, { warn: (message) => this.warnings.push(message) });
+  }
+
+  /** Calls `before` before each call into the folders that are opened from now on. */
+  watch(before: (name: string, args: unknown[]) => unknown): void {
+    const open = this.host.folders.open.bind(this.host.folders);
+    this.host.folders.open = async (path) => {
+      const folder = await open(path);
+      return new Proxy(folder, {
+        get: (_target, name) => {
+          const own: unknown = Reflect.get(folder, name);
+          if (typeof own !== 'function') return own;
+          return async (...args: unknown[]) => {
+            await before(String(name), args);
+            return Reflect.apply(own, folder, args) as unknown;
+          };
+        },
+      });
+    };
   }
 
   path(...names: string[]): string {
@@ -85,6 +105,11 @@ export function filesBelow(path: string, below = ''): Record<string, string> {
   return found;
 }
 
+/** What lies below the folder, without the image that is kept of a disk which could not be brought to it. */
+export function withoutImage(files: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(files).filter(([name]) => !/^\.diskwright-[0-9a-f]{16}\.img$/.test(name)));
+}
+
 /** A machine that has the disk, and a copy of its file system in a file, which mtools changes. */
 export class Machine {
   readonly #lab: FolderLab;
@@ -132,6 +157,13 @@ export class Machine {
   /** Bytes of the copy's file system. */
   peek(offset: number, length: number): Uint8Array {
     return readFileSync(this.#image).subarray(offset, offset + length);
+  }
+
+  /** Changes one byte of what a file holds: the first one that says `text`. */
+  touch(text: string): void {
+    const at = readFileSync(this.#image).indexOf(text);
+    expect(at).to.be.greaterThan(0);
+    this.poke(at, [0x21]);
   }
 
   /** Changes bytes of the copy's file system. */

@@ -1,22 +1,21 @@
 // Changes the folder as a plan says.
 //
-//   1  what is to be changed must be as it is known: otherwise nothing is done
-//   2  new content goes into files with temporary names, which are flushed: from here on there is space for all
-//   3  files that have moved step aside where their places overlap; what lies where a folder comes is removed; folders are made
-//   4  files that have moved get their new names; what is gone is removed
-//   5  new content gets its names, in one step each: a file has its old content or its new one, at every moment
+//   1  what is to be changed must be as it is known, and where it lies must be writable: otherwise nothing is done
+//   2  new content goes into files with temporary names, which are flushed, and their names are: from here on there is space for all
+//   3  what is to go is read once more, and the first step repeated: what was copied may have taken its time
+//   4  the names are changed: moves.ts
+//   5  files get the times, and folders the permissions, that they are to have
 //
-// A failure in the first two steps leaves the folder as it was. `begin` is called before the third one.
+// A failure in the first three steps leaves the folder as it was. `begin` is called behind them.
 
-import { pathBelow } from '../../../host/folder.js';
-import type { FolderEntry, FolderPath, HostFile, HostFolder } from '../../../host/host.js';
+import type { FolderPath, HostFile, HostFolder } from '../../../host/host.js';
 import { bestEffort } from '../../../util/best-effort.js';
-import { BlockError } from '../../../util/errors.js';
-import { isSame } from './files.js';
-import { MAX_DIRECTORY_BYTES } from './limits.js';
-import { type Known, type KnownFile, keyOf, type Plan } from './plan.js';
+import { MAX_DIRECTORY_ENTRIES } from './limits.js';
+import { Look } from './look.js';
+import { changedFolders, changeNames, flushFolders, setFolderPermissions, type Waiting } from './moves.js';
+import { type Known, keyOf, type Plan, type PlannedWrite } from './plan.js';
 import type { FoundFile } from './reader.js';
-import { createTemporary, temporaryName } from './temporary.js';
+import { createTemporary } from './temporary.js';
 import { msOfFatTime } from './times.js';
 
 export interface ApplyRequest {
@@ -26,122 +25,101 @@ export interface ApplyRequest {
   random: () => number;
   /** Writes the content of a file of the disk. */
   copy: (found: FoundFile, into: HostFile) => Promise<void>;
-  /** Called when all that is refused has been refused: what is gone is still there, and must be read now. */
-  begin: () => Promise<void>;
+  /** Called while what is gone is still there, and must be read now. */
+  keep: () => Promise<void>;
+  /** Called when all that is refused has been refused. */
+  begin: () => void;
 }
 
-/** A file with a temporary name, and the one that it gets. */
-interface Waiting {
-  from: FolderPath;
-  to: FolderPath;
-}
-
-/** Resolves when the folder holds what the plan says, durably. Rejects with `bad-state` where the folder was changed by others, `no-space`, `permission`, ... */
-export async function applyPlan(request: ApplyRequest): Promise<void> {
+/**
+ * Resolves when the folder holds what the plan says, durably; then, the `Look` says which files have other times and names than they had. Rejects with `bad-state` where
+ * the folder was changed by others, `no-space`, `permission`, ...
+ */
+export async function applyPlan(request: ApplyRequest): Promise<Look> {
   const { folder, plan } = request;
-  await refuseChanged(request);
-  const waiting: Waiting[] = [];
+  const look = new Look(folder);
+  await refuseChanged(request, look);
+  await refuseUnwritable(request);
+  const temporaries: Waiting[] = [];
   try {
-    for (const write of plan.writes) await writeTemporary(request, write, waiting);
-    await request.begin();
+    for (const write of plan.writes) temporaries.push(await writeTemporary(request, write));
+    const parents = temporaries.map(({ from }) => from.slice(0, -1));
+    await flushFolders(folder, parents);
+    await request.keep();
+    await refuseChanged(request, look);
   } catch (error) {
-    for (const { from } of waiting) await folder.removeFile(from).catch(bestEffort('removing a temporary file'));
+    for (const { from } of temporaries) await removeTemporary(folder, from);
     throw error;
   }
-  await changeNames(request, waiting);
+  request.begin();
+  await changeNames(request, look, temporaries);
   for (const { found, known, isTouched } of [...plan.moves, ...plan.kept]) {
-    if (isTouched) await folder.setTimes(found.path, known.entry.atimeMs, msOfFatTime(found.changed));
+    if (!isTouched) continue;
+    look.changed(known.entry);
+    const { path, changed } = found;
+    // Of another owner's file, they cannot be set; its content is right.
+    await folder
+      .setTimes(path, known.entry.atimeMs, msOfFatTime(changed))
+      .catch(bestEffort('setting the times of a file'));
   }
-  await flushFolders(request);
+  // Inner ones first: they are reached through the outer ones.
+  for (const { path, permissions } of plan.permissions.toReversed())
+    await setFolderPermissions(folder, path, permissions);
+  const gone = new Set(plan.goneFolders.map(keyOf));
+  const left = changedFolders(plan).filter((path) => !gone.has(keyOf(path)));
+  await flushFolders(folder, left);
+  return look;
 }
 
-async function writeTemporary(
-  { folder, known, random, copy }: ApplyRequest,
-  { found, replaces }: Plan['writes'][number],
-  waiting: Waiting[],
-): Promise<void> {
+/** Leaves nothing where it fails. */
+async function writeTemporary(request: ApplyRequest, { found, permissions }: PlannedWrite): Promise<Waiting> {
+  const { folder, known, random } = request;
   // Where it will lie, or as near as there is a folder: renaming it moves no content.
   let parent = found.path.slice(0, -1);
   while (parent.length > 0 && !known.folders.has(keyOf(parent))) parent = parent.slice(0, -1);
-  const { path, file } = await createTemporary(folder, parent, random, replaces?.entry.permissions ?? null);
-  waiting.push({ from: path, to: found.path });
+  const { path, file } = await createTemporary(folder, parent, random);
   try {
-    await copy(found, file);
-    await file.flush();
-  } finally {
-    await file.close();
-  }
-  const changed = msOfFatTime(found.changed);
-  await folder.setTimes(path, changed, changed);
-}
-
-async function changeNames({ folder, known, plan, random }: ApplyRequest, waiting: Waiting[]): Promise<void> {
-  const found = new Set([...plan.writes, ...plan.moves, ...plan.kept].map((one) => keyOf(one.found.path)));
-  const newFolders = new Set(plan.newFolders.map(keyOf));
-  const straight: Waiting[] = [];
-  for (const { found: to, known: one } of plan.moves) {
-    const isReplaced = found.has(keyOf(one.path)) || newFolders.has(keyOf(one.path));
-    if (!isReplaced && !isKnown(known, to.path)) straight.push({ from: one.path, to: to.path });
-    else {
-      // Out of all that may be removed.
-      const aside = [temporaryName(random)];
-      await folder.rename(one.path, aside);
-      waiting.push({ from: aside, to: to.path });
+    try {
+      await request.copy(found, file);
+      await folder.setPermissions(path, (await file.info()).id, permissions);
+      await file.flush();
+    } finally {
+      await file.close();
     }
+    const changed = msOfFatTime(found.changed);
+    await folder.setTimes(path, changed, changed);
+    return { from: path, to: found.path, entry: await folder.info(path), known: null };
+  } catch (error) {
+    await removeTemporary(folder, path);
+    throw error;
   }
-  const inTheWay = plan.gone.filter(({ path }) => newFolders.has(keyOf(path)));
-  for (const { path } of inTheWay) await folder.removeFile(path);
-  for (const path of plan.newFolders) await folder.createFolder(path);
-  for (const { from, to } of straight) await folder.rename(from, to);
-  for (const one of plan.gone) {
-    // What has another file in its place goes when that one gets its name.
-    if (!inTheWay.includes(one) && !found.has(keyOf(one.path))) await folder.removeFile(one.path);
-  }
-  for (const path of plan.goneFolders) await folder.removeFolder(path);
-  for (const { from, to } of waiting) await folder.rename(from, to);
 }
 
-function isKnown({ files, folders }: Known, path: FolderPath): boolean {
-  return files.has(keyOf(path)) || folders.has(keyOf(path));
+function removeTemporary(folder: HostFolder, path: FolderPath): Promise<void> {
+  return folder.removeFile(path).catch(bestEffort('removing a temporary file'));
 }
 
 /** What is replaced, moved or removed must be what is known to be there, and nothing where something new comes. */
-async function refuseChanged({ folder, known, plan }: ApplyRequest): Promise<void> {
-  const look = (path: FolderPath): Promise<FolderEntry | null> =>
-    folder.info(path).catch((error: unknown) => {
-      if (error instanceof BlockError && error.code === 'not-found') return null;
-      throw error;
-    });
+async function refuseChanged({ folder, known, plan }: ApplyRequest, look: Look): Promise<void> {
   const replaced = plan.writes.flatMap(({ replaces }) => replaces ?? []);
   const touched = plan.kept.filter(({ isTouched }) => isTouched);
-  for (const one of [...replaced, ...plan.gone, ...[...plan.moves, ...touched].map((of) => of.known)]) {
-    const is = await look(one.path);
-    if (is === null || is.kind !== 'file' || !isSame(is, one.entry)) throw changed(folder, one);
+  for (const { path, entry } of [...replaced, ...plan.gone, ...[...plan.moves, ...touched].map((of) => of.known)]) {
+    await look.expect(path, entry);
   }
+  const isKnown = (path: FolderPath) => known.files.has(keyOf(path)) || known.folders.has(keyOf(path));
   for (const path of [...plan.newFolders, ...[...plan.writes, ...plan.moves].map(({ found }) => found.path)]) {
-    if (!isKnown(known, path) && (await look(path)) !== null) throw changed(folder, { path });
+    if (!isKnown(path)) await look.expectNothing(path);
   }
   for (const path of plan.goneFolders) {
-    for (const { name } of await folder.entries(path, MAX_DIRECTORY_BYTES)) {
-      if (!isKnown(known, [...path, name])) throw changed(folder, { path: [...path, name] });
+    for (const { name } of await folder.entries(path, MAX_DIRECTORY_ENTRIES)) {
+      if (!isKnown([...path, name])) throw look.refusal([...path, name]);
     }
   }
 }
 
-function changed(folder: HostFolder, { path }: Pick<KnownFile, 'path'>): BlockError {
-  const where = pathBelow(folder.path, path);
-  const text = `'${where}' was changed by another program while its folder is a disk that is written to: nothing more is written there`;
-  return new BlockError('bad-state', text, { path: where, operation: 'flush' });
-}
-
-async function flushFolders({ folder, plan }: ApplyRequest): Promise<void> {
-  const paths = new Map<string, FolderPath>();
-  const changedAt = (path: FolderPath) => paths.set(keyOf(path.slice(0, -1)), path.slice(0, -1));
-  for (const { found } of [...plan.writes, ...plan.moves]) changedAt(found.path);
-  for (const { path } of [...plan.gone, ...plan.moves.map((one) => one.known)]) changedAt(path);
-  for (const path of [...plan.newFolders, ...plan.goneFolders]) changedAt(path);
-  // Names were changed in the root, too.
-  paths.set('', []);
-  for (const path of plan.goneFolders) paths.delete(keyOf(path));
-  for (const path of paths.values()) await folder.flush(path);
+/** Names are changed in all of these: a folder among them that cannot be written to is found before the first one changes. */
+async function refuseUnwritable({ folder, known, plan }: ApplyRequest): Promise<void> {
+  for (const path of changedFolders(plan)) {
+    if (path.length === 0 || known.folders.has(keyOf(path))) await folder.checkWritable(path);
+  }
 }

@@ -5,6 +5,7 @@ import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { pathBelow } from '../../../host/folder.js';
 import type { HostFolder } from '../../../host/host.js';
 import { formatJsonFilename } from '../../../schema/options.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
 import { VvfatNode } from './driver.js';
@@ -35,14 +36,16 @@ async function openFolder(request: OpenRequest<'vvfat'>): Promise<VvfatNode> {
   }
   if (!rw && !node.readOnly && !autoReadOnly) throw isReadOnly(filename);
   const folder = await openDirectory(request, dir);
+  let scratch: Scratch | null = null;
   try {
-    const scan = await scanFolder(folder, geometry);
+    const scan = await scanFolder(folder, geometry, rw);
     const regions = layOut(geometry, scan, volume);
     if (rw) refuseOtherFileSystems(folder, scan);
-    const scratch = rw ? await Scratch.open(folder, () => graph.host.random(), geometry.diskSectors) : null;
+    if (rw) scratch = await Scratch.open(folder, () => graph.host.random(), geometry.diskSectors);
     const writing = scratch && { scratch, scan };
     return new VvfatNode(graph, { ...node, readOnly: !rw }, filename, folder, geometry, regions, writing);
   } catch (error) {
+    await scratch?.close().catch(bestEffort('closing the scratch file of a folder'));
     await folder.close();
     throw error;
   }

@@ -5,7 +5,8 @@ import { ATTRIBUTE_FOLDER, ATTRIBUTE_LABEL_BIT } from './directory.js';
 import { ENTRY_BYTES } from './geometry.js';
 import { inconsistent } from './inconsistent.js';
 import { MAX_NAME_BYTES } from './limits.js';
-import { ATTRIBUTE_LONG_NAME, checksumOf, LAST_PART, longNamePart, SHORT_NAME_BYTES } from './names.js';
+import { ATTRIBUTE_LONG_NAME, asciiUpper, checksumOf, LAST_PART, longNamePart, SHORT_NAME_BYTES } from './names.js';
+import { isKeptImage } from './temporary.js';
 import type { FatTime } from './times.js';
 
 export interface FoundEntry {
@@ -25,7 +26,7 @@ const ESCAPED_DELETED = 0x05;
 const SMALL_BASE = 0x08;
 const SMALL_EXTENSION = 0x10;
 
-/** A long name whose parts are being collected. */
+/** A long name whose parts are being collected. One that is not whole, or not that of the short name behind it, was left by a system that knows short names only: it does not count. */
 interface LongName {
   text: string;
   /** The number of the part that comes next; 0: none does. */
@@ -47,19 +48,19 @@ export function readDirectory(bytes: Uint8Array, where: string): FoundEntry[] {
     }
     const attributes = entry[11];
     if ((attributes & 0x3f) === ATTRIBUTE_LONG_NAME) {
-      long = withPart(long, entry, where);
+      long = withPart(long, entry);
       continue;
     }
     if ((attributes & ATTRIBUTE_LABEL_BIT) === 0 && !isDot(entry)) {
       const one = fileOf(entry, nameOf(entry, long, where));
       checkName(one.name, where);
-      if (names.has(one.name)) inconsistent(`'${one.name}' is twice in '${where}'`);
-      names.add(one.name);
+      const folded = asciiUpper(one.name);
+      if (names.has(folded)) inconsistent(`'${one.name}' is twice in '${where}'`);
+      names.add(folded);
       found.push(one);
-    } else if (long !== null) inconsistent(`a long name in '${where}' belongs to no file`);
+    }
     long = null;
   }
-  if (long !== null) inconsistent(`a long name in '${where}' belongs to no file`);
   return found;
 }
 
@@ -68,25 +69,18 @@ function isDot(entry: Buffer): boolean {
   return /^\.\.? +$/.test(entry.toString('latin1', 0, SHORT_NAME_BYTES));
 }
 
-function withPart(long: LongName | null, entry: Buffer, where: string): LongName {
+function withPart(long: LongName | null, entry: Buffer): LongName | null {
   const number = entry[0] & 0x1f;
   const sum = entry[13];
   const isFirst = (entry[0] & LAST_PART) !== 0;
-  if (number === 0 || (!isFirst && (long === null || long.next !== number || long.sum !== sum))) {
-    inconsistent(`a long name in '${where}' is not whole`);
-  }
+  if (number === 0 || (!isFirst && (long === null || long.next !== number || long.sum !== sum))) return null;
   const text = longNamePart(entry);
   return { text: isFirst ? text : text + long!.text, next: number - 1, sum };
 }
 
 function nameOf(entry: Buffer, long: LongName | null, where: string): string {
   const short = Buffer.from(entry.subarray(0, SHORT_NAME_BYTES));
-  if (long !== null) {
-    if (long.next !== 0 || long.sum !== checksumOf(short)) {
-      inconsistent(`a long name in '${where}' does not belong to its short name`);
-    }
-    return long.text;
-  }
+  if (long?.next === 0 && long.sum === checksumOf(short)) return long.text;
   if (short[0] === ESCAPED_DELETED) short[0] = DELETED;
   if (short.some((byte) => byte < 0x20 || byte > 0x7e)) inconsistent(`a short name in '${where}' is not ASCII`);
   const flags = entry[12];
@@ -114,5 +108,6 @@ function checkName(name: string, where: string): void {
   if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name) || hasRawBytes(name)) {
     inconsistent(`${JSON.stringify(name)} in '${where}' is no name of a file`);
   }
+  if (isKeptImage(name)) inconsistent(`'${name}' in '${where}' is a name for images that Diskwright keeps`);
   if (nameLength(name) > MAX_NAME_BYTES) inconsistent(`a name in '${where}' has more than ${MAX_NAME_BYTES} bytes`);
 }

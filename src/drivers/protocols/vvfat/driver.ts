@@ -11,7 +11,6 @@ import { isReadOnly } from '../../../block/node/read-only-format.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { HostFolder, ZeroScan } from '../../../host/host.js';
-import { BlockError } from '../../../util/errors.js';
 import { SharedLock } from '../../../util/shared-lock.js';
 import { FolderFiles } from './files.js';
 import { type Geometry, SECTOR_BYTES } from './geometry.js';
@@ -63,7 +62,15 @@ export class VvfatNode extends ProtocolNode {
     this.#writeBack =
       writing === null
         ? null
-        : new WriteBack(writing.scan, { folder, geometry, scratch: writing.scratch, read, random });
+        : new WriteBack(writing.scan, {
+            folder,
+            geometry,
+            scratch: writing.scratch,
+            spans: regions,
+            read,
+            random,
+            warn: graph.warn,
+          });
   }
 
   /** As QEMU: the files of a folder are no storage of the disk. */
@@ -110,8 +117,7 @@ export class VvfatNode extends ProtocolNode {
   }
 
   protected override async doFlush(): Promise<void> {
-    // Where that cannot be done now, the machine has not finished: a later flush does it.
-    if (this.#writeBack !== null && !this.cache.noFlush) await this.#lock.alone(() => this.#writeBack!.bring());
+    if (this.#writeBack !== null && !this.cache.noFlush) await this.#lock.alone(() => this.#writeBack!.flush());
   }
 
   async #read(offset: number, buffer: Uint8Array): Promise<void> {
@@ -150,22 +156,16 @@ export class VvfatNode extends ProtocolNode {
     return null;
   }
 
-  /** Rejects where what was written cannot be brought to the folder. */
+  /** All is closed, whatever fails. Rejects where what was written cannot be brought to the folder. */
   protected override async doClose(): Promise<void> {
-    try {
-      const why = (await this.#writeBack?.bring()) ?? null;
-      if (why !== null) throw notWritten(this.#folder.path, why);
-    } finally {
-      await this.#files.close();
-      await this.#scratch?.close();
-      await this.#folder.close();
-    }
+    const failures: unknown[] = [];
+    const attempt = (action: () => Promise<void>) => action().catch((error: unknown) => failures.push(error));
+    if (this.#writeBack !== null) await attempt(() => this.#writeBack!.finish());
+    await attempt(() => this.#files.close());
+    if (this.#scratch !== null) await attempt(() => this.#scratch!.close());
+    await attempt(() => this.#folder.close());
+    if (failures.length > 0) throw failures[0];
   }
-}
-
-function notWritten(path: string, why: string): BlockError {
-  const text = `What was last written to the disk is not in '${path}': its file system is not consistent (${why})`;
-  return new BlockError('bad-state', text, { path, operation: 'close' });
 }
 
 /** Copies the start of `source`, and zeroes behind it. */

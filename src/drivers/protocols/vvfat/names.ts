@@ -59,6 +59,19 @@ function shortened(name: string): { base: string; extension: string; lossy: bool
   return { base, extension: extension.padEnd(EXTENSION_BYTES), lossy };
 }
 
+/** The name by which FAT tells files apart, where only the letters of ASCII have two cases. */
+export function asciiUpper(name: string): string {
+  return name.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
+}
+
+/** The same where all letters have: what some systems take for one name. */
+export function unicodeUpper(name: string): string {
+  return Array.from(name, (letter) => {
+    const upper = letter.toUpperCase();
+    return upper.length === letter.length ? upper : letter;
+  }).join('');
+}
+
 /** The sum by which the entries of a long name belong to the short one. */
 export function checksumOf(shortName: Uint8Array): number {
   let sum = 0;

@@ -15,7 +15,7 @@ import {
   SECTOR_BYTES,
 } from './geometry.js';
 import { Inconsistent, inconsistent } from './inconsistent.js';
-import { MAX_DEPTH, MAX_DIRECTORIES_BYTES, MAX_DIRECTORY_BYTES } from './limits.js';
+import { MAX_DEPTH, MAX_DIRECTORIES_BYTES, MAX_DIRECTORY_BYTES, PathCount } from './limits.js';
 import { FatReader, type Run } from './table.js';
 import type { FatTime } from './times.js';
 
@@ -26,10 +26,16 @@ export interface FoundFile {
   changed: FatTime;
 }
 
+export interface FoundFolder {
+  path: FolderPath;
+  /** Its first one. */
+  cluster: number;
+}
+
 /** What lies on the disk. */
 export interface FoundTree {
   /** Each before those that lie in it; the root is not among them. */
-  folders: FolderPath[];
+  folders: FoundFolder[];
   files: FoundFile[];
 }
 
@@ -51,6 +57,7 @@ class Reader {
   #fat!: FatReader;
   readonly #taken: Uint8Array;
   #directoryBytes = 0;
+  readonly #paths = new PathCount();
   readonly #tree: FoundTree = { folders: [], files: [] };
 
   constructor(geometry: Geometry, read: ReadDisk) {
@@ -68,6 +75,8 @@ class Reader {
     for (const { path, bytes } of queue) {
       for (const entry of readDirectory(bytes, nameOf(path))) {
         const below = [...path, entry.name];
+        const tooMuch = this.#paths.add(below);
+        if (tooMuch !== null) inconsistent(tooMuch);
         if (entry.isFolder) queue.push({ path: below, bytes: await this.#folder(entry, below) });
         else this.#file(entry, below);
       }
@@ -94,7 +103,7 @@ class Reader {
 
   #folder(entry: FoundEntry, path: FolderPath): Promise<Uint8Array> {
     if (path.length > MAX_DEPTH) inconsistent(`'${nameOf(path)}' lies in more than ${MAX_DEPTH} folders`);
-    this.#tree.folders.push(path);
+    this.#tree.folders.push({ path, cluster: entry.cluster });
     return this.#directory(entry.cluster, path);
   }
 

@@ -8,9 +8,10 @@ import { BlockError, toBlockError } from '../../../util/errors.js';
 import { hasRawBytes } from '../../../util/name-bytes.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
 import { clusterBytes, ENTRY_BYTES, type Geometry } from './geometry.js';
-import { MAX_DEPTH, MAX_DIRECTORIES_BYTES, MAX_DIRECTORY_BYTES } from './limits.js';
-import { longNameEntries, ShortNames } from './names.js';
+import { MAX_DEPTH, MAX_DIRECTORIES_BYTES, MAX_DIRECTORY_BYTES, MAX_DIRECTORY_ENTRIES, PathCount } from './limits.js';
+import { longNameEntries, ShortNames, unicodeUpper } from './names.js';
 import { FreeClusters, type Run } from './table.js';
+import { isKeptImage } from './temporary.js';
 
 export interface ScannedFile {
   path: FolderPath;
@@ -42,22 +43,25 @@ export interface Scan {
   used: number;
 }
 
-/** Rejects with `limit` where it does not fit, `unsupported` for what no such disk has, and as the folder's `entries`. */
-export async function scanFolder(folder: HostFolder, geometry: Geometry): Promise<Scan> {
-  return new Scanner(folder, geometry).scan();
+/** `rw`: the disk is to be written to. Rejects with `bad-state` where an image is left in it that could not be brought to it, `limit` where it does not fit, `unsupported` for what no such disk has, and as the folder's `entries`. */
+export async function scanFolder(folder: HostFolder, geometry: Geometry, rw: boolean): Promise<Scan> {
+  return new Scanner(folder, geometry, rw).scan();
 }
 
 class Scanner {
   readonly #folder: HostFolder;
   readonly #geometry: Geometry;
+  readonly #rw: boolean;
   readonly #free: FreeClusters;
+  readonly #paths = new PathCount();
   readonly #folders: ScannedFolder[] = [];
   readonly #files: ScannedFile[] = [];
   #directoryBytes = 0;
 
-  constructor(folder: HostFolder, geometry: Geometry) {
+  constructor(folder: HostFolder, geometry: Geometry, rw: boolean) {
     this.#folder = folder;
     this.#geometry = geometry;
+    this.#rw = rw;
     this.#free = new FreeClusters(geometry);
   }
 
@@ -78,13 +82,16 @@ class Scanner {
   async #readFolder(folder: ScannedFolder, queue: (ScannedFile | ScannedFolder)[]): Promise<void> {
     const { path } = folder;
     if (path.length > MAX_DEPTH) throw this.#refusal(path, 'limit', `it lies in more than ${MAX_DEPTH} folders`);
-    const most = MAX_DIRECTORY_BYTES / ENTRY_BYTES;
     const names = new ShortNames();
+    const folded = new Map<string, string>();
     // The label of the root; `.` and `..` of another folder.
     let entries = path.length === 0 ? 1 : 2;
-    for (const entry of await this.#entriesOf(path, most)) {
+    for (const entry of await this.#entriesOf(path, MAX_DIRECTORY_ENTRIES)) {
       const below = [...path, entry.name];
       this.#refuseOthers(entry, below);
+      if (this.#rw) this.#refuseSameName(folded, below);
+      const tooMuch = this.#paths.add(below);
+      if (tooMuch !== null) throw this.#refusal(path, 'limit', tooMuch);
       entries += longNameEntries(entry.name) + 1;
       const shortName = names.take(entry.name);
       if (shortName === null) throw this.#refusal(path, 'limit', 'too many files with similar names');
@@ -146,6 +153,25 @@ class Scanner {
     if (kind === 'link') refuse('it is a symbolic link, which may lead out of the folder');
     if (kind === 'other') refuse('it is neither a file nor a folder');
     if (hasRawBytes(name)) refuse('its name is not UTF-8');
+    if (kind === 'file' && isKeptImage(name)) this.#refuseKeptImage(path);
+  }
+
+  /** It is as large as the disk, and whoever has lost what is in it is to learn of it. */
+  #refuseKeptImage(path: FolderPath): never {
+    const where = pathBelow(this.#folder.path, path);
+    const text = `'${where}' is a disk of this folder that could not be brought to it: take out what you need, and move the image away`;
+    throw new BlockError('bad-state', text, { path: where, operation: 'open' });
+  }
+
+  /** One name to most systems: a machine that changes the one file may change the other one. */
+  #refuseSameName(folded: Map<string, string>, path: FolderPath): void {
+    const name = path[path.length - 1];
+    const other = folded.get(unicodeUpper(name));
+    folded.set(unicodeUpper(name), name);
+    if (other === undefined) return;
+    const where = pathBelow(this.#folder.path, path);
+    const text = `'${where}' and '${other}' beside it differ in the case of letters only, which 'rw' cannot take`;
+    throw new BlockError('unsupported', text, { path: where, operation: 'open' });
   }
 
   #refusal(path: FolderPath, code: BlockError['code'], why: string, cause?: unknown): BlockError {

@@ -2,6 +2,7 @@
 // this process ends, however that is. It grows to the size of the disk at most.
 
 import type { HostFile, HostFolder } from '../../../host/host.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BitTree } from '../../../util/bit-tree.js';
 import { SECTOR_BYTES } from './geometry.js';
 import { createTemporary } from './temporary.js';
@@ -24,7 +25,7 @@ export class Scratch {
 
   /** Rejects with `permission`, `no-space`, ... where nothing can be made in the folder. */
   static async open(folder: HostFolder, random: () => number, sectors: number): Promise<Scratch> {
-    const { path, file } = await createTemporary(folder, [], random, null);
+    const { path, file } = await createTemporary(folder, [], random);
     try {
       await folder.removeFile(path);
       return new Scratch(file, sectors);
@@ -63,14 +64,20 @@ export class Scratch {
 
   /** Whole sectors that a machine writes. */
   async write(offset: number, buffer: Uint8Array): Promise<void> {
-    await this.keep(offset, buffer);
+    // Before: what fails may have changed sectors that are here already.
     this.#fresh.fill(offset / SECTOR_BYTES, (offset + buffer.length) / SECTOR_BYTES, true);
+    await this.keep(offset, buffer);
   }
 
   /** Whole sectors whose content must not change, though what they came from does. */
   async keep(offset: number, buffer: Uint8Array): Promise<void> {
     await this.#file.write(offset, buffer);
     this.#held.fill(offset / SECTOR_BYTES, (offset + buffer.length) / SECTOR_BYTES, true);
+  }
+
+  /** Frees the space of whole sectors that nobody will read any more, where the file system can do that. */
+  async drop(offset: number, length: number): Promise<void> {
+    await this.#file.punchHole(offset, length).catch(bestEffort('freeing space of what a machine has written'));
   }
 
   close(): Promise<void> {

@@ -1,21 +1,27 @@
-// Files in the folder that are to get another name, or none.
+// The names of files that Diskwright makes in the folder, and that are to get another name, or none.
+//
+//   .diskwright-0123456789abcdef        new content, or a file that steps aside
+//   .diskwright-0123456789abcdef.img    the whole disk, where it could not be brought to the folder: see kept-image.ts
 
 import type { FolderPath, HostFile, HostFolder } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 
 const ATTEMPTS = 100;
+const IMAGE = /^\.diskwright-[0-9a-f]{16}\.img$/;
 
-/** A name in the folder at `parent` that no file has. */
+export type TemporarySuffix = '' | '.img';
+
+/** A new file in the folder at `parent`, by a name that no file has. Its owner alone may read and write it. */
 export async function createTemporary(
   folder: HostFolder,
   parent: FolderPath,
   random: () => number,
-  permissions: number | null,
+  suffix: TemporarySuffix = '',
 ): Promise<{ path: FolderPath; file: HostFile }> {
   for (let attempt = 1; ; attempt++) {
-    const path = [...parent, temporaryName(random)];
+    const path = [...parent, temporaryName(random) + suffix];
     try {
-      return { path, file: await folder.createFile(path, permissions) };
+      return { path, file: await folder.createFile(path) };
     } catch (error) {
       if (!(error instanceof BlockError) || error.code !== 'exists' || attempt === ATTEMPTS) throw error;
     }
@@ -26,4 +32,9 @@ export async function createTemporary(
 export function temporaryName(random: () => number): string {
   const part = () => random().toString(16).padStart(8, '0');
   return `.diskwright-${part()}${part()}`;
+}
+
+/** Whether the file holds a disk that could not be brought to its folder. */
+export function isKeptImage(name: string): boolean {
+  return IMAGE.test(name);
 }
