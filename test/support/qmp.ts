@@ -12,6 +12,9 @@ const QUIT_LIMIT_MS = 10_000;
 const PATIENCE_MS = 15_000;
 /** Far more than a command takes: none of those that are sent here waits for anything. Less than a test has. */
 const ANSWER_MS = 30_000;
+/** The same of the first command, where QEMU's daemon is started again if it does not answer that. */
+const FIRST_ANSWER_MS = 8_000;
+const STARTS = 3;
 
 export type Json = Record<string, unknown>;
 
@@ -41,6 +44,28 @@ export class StorageDaemon {
     words: readonly string[] = [],
     [program, ...first]: readonly string[] = ['qemu-storage-daemon'],
   ): Promise<StorageDaemon> {
+    const command = [program, ...first];
+    // Once in some thousand starts, qemu-storage-daemon 7.2 answers nothing at all.
+    const starts = program === 'qemu-storage-daemon' ? STARTS : 1;
+    for (let left = starts; ; left--) {
+      const daemon = await StorageDaemon.#startOnce(socketPath, words, command);
+      const answer = daemon.ask({ execute: 'qmp_capabilities' }, left > 1 ? FIRST_ANSWER_MS : ANSWER_MS);
+      const failure = await answer.then(
+        () => null,
+        (error: Error) => error,
+      );
+      if (failure === null) return daemon;
+      daemon.kill();
+      await daemon.end();
+      if (left === 1) throw failure;
+    }
+  }
+
+  static async #startOnce(
+    socketPath: string,
+    words: readonly string[],
+    [program, ...first]: readonly string[],
+  ): Promise<StorageDaemon> {
     // Of a machine, `--monitor` is something else.
     const machine = program.startsWith('qemu-system');
     const mode = machine ? ['-mon', 'chardev=qmp,mode=control'] : ['--monitor', 'chardev=qmp'];
@@ -52,27 +77,23 @@ export class StorageDaemon {
         stdio: ['ignore', 'ignore', 'inherit'],
       });
     rmSync(socketPath, { force: true });
-    let daemon: StorageDaemon;
     if (machine) {
       // It comes to us. Who comes to it before its monitor is up may never be answered, or has its bytes read by two of its threads (qemu 7.2), and nothing says when it is up.
       const server = createServer().listen(socketPath);
       await once(server, 'listening');
       const child = startWith(monitor('server=off'));
-      daemon = new StorageDaemon(child, await comer(server, child));
-    } else {
-      // The daemon writes its pid file when it is up.
-      const pidFile = `${socketPath}.pid`;
-      rmSync(pidFile, { force: true });
-      const child = startWith([...monitor('server=on,wait=off'), '--pidfile', pidFile]);
-      await exists(pidFile, child);
-      daemon = new StorageDaemon(child, await connected(socketPath));
+      return new StorageDaemon(child, await comer(server, child));
     }
-    await daemon.execute('qmp_capabilities');
-    return daemon;
+    // The daemon writes its pid file when it is up.
+    const pidFile = `${socketPath}.pid`;
+    rmSync(pidFile, { force: true });
+    const child = startWith([...monitor('server=on,wait=off'), '--pidfile', pidFile]);
+    await exists(pidFile, child);
+    return new StorageDaemon(child, await connected(socketPath));
   }
 
   /** The whole answer to a message. Rejects where the daemon has gone, and where it does not answer. */
-  async ask(message: Json): Promise<Json> {
+  async ask(message: Json, patienceMs = ANSWER_MS): Promise<Json> {
     this.#socket.write(`${JSON.stringify(message)}\n`);
     const gone = this.#ended.then(() => {
       throw new Error(`the daemon ended at ${JSON.stringify(message)}`);
@@ -81,7 +102,7 @@ export class StorageDaemon {
     const silent = new Promise<never>((_, reject) => {
       patience = setTimeout(
         () => reject(new Error(`the daemon does not answer ${JSON.stringify(message)}`)),
-        ANSWER_MS,
+        patienceMs,
       );
     });
     try {
