@@ -1,6 +1,6 @@
 // What a machine has written and could not be brought to the folder is not lost: a flush that is put off is warned of, and at the end the disk is kept as an image.
 
-import { appendFileSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { BlockError } from '../../../src/util/errors.js';
 import { requirePeer } from '../../support/peers.js';
@@ -86,6 +86,49 @@ describe('vvfat: a disk that cannot be brought to its folder', function () {
     await pc.write();
     fails = true;
     expect((await failureOf(pc.stop())).message).to.match(/could not be kept as an image either.*no space for it/);
+  });
+
+  /** Files of the lab that this process has open. */
+  const open = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(lab.root);
+      } catch {
+        return false;
+      }
+    });
+
+  it('leaves nothing open, also where closing a file fails', async () => {
+    lab.write('disk/file', 'of the folder');
+    const openFolder = lab.host.folders.open.bind(lab.host.folders);
+    lab.host.folders.open = async (path) => {
+      const folder = await openFolder(path);
+      const openFile = folder.openFile.bind(folder);
+      folder.openFile = async (names) => {
+        const file = await openFile(names);
+        const close = file.close.bind(file);
+        file.close = async () => {
+          await close();
+          throw new BlockError('io', 'closing fails');
+        };
+        return file;
+      };
+      return folder;
+    };
+    const pc = await Machine.start(lab, { floppy: true });
+    expect(open()).to.have.length(3);
+    expect((await failureOf(pc.stop())).message).to.equal('closing fails');
+    expect(open()).to.deep.equal([]);
+  });
+
+  it('leaves nothing open where it cannot be made', async () => {
+    Object.defineProperty(lab.graph, 'warn', {
+      get: () => {
+        throw new BlockError('internal', 'no node is made');
+      },
+    });
+    expect((await failureOf(lab.open({ floppy: true, rw: true, 'read-only': false }))).code).to.equal('internal');
+    expect(open()).to.deep.equal([]);
   });
 
   it('is warned of at the first flush that is put off, and once more after one that was not', async () => {
