@@ -7,6 +7,7 @@ import { openNode } from '../../../src/block/open.js';
 import { encodeEntry, type NewEntry } from '../../../src/drivers/formats/vhdx/log-entry.js';
 import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
 import { checkImage } from '../../../src/workspace/check.js';
+import { stateOf } from '../../block/support.js';
 import { MIB, withLog } from '../../formats/vhdx/images.js';
 import { type Bench, failureOf, makeBench, readNode, used } from '../support.js';
 
@@ -113,6 +114,27 @@ describe('vhdx: log', () => {
     const { made, image } = await cutOff();
     made.host.writeFile(PATH, image.subarray(0, image.length - MIB));
     expect((await failureOf(openNode(made.graph, OPTIONS, { readOnly: true }))).code).to.equal('corrupt-image');
+  });
+
+  it('says no more of the length of the file than that has, while a block is being taken', async () => {
+    let isSlow = false;
+    const made = makeBench({
+      manualClock: true,
+      onRequest: ({ operation }) => (isSlow && operation === 'truncate' ? { delayMs: 100 } : undefined),
+    });
+    await createImage(made.graph, PATH, { driver: 'vhdx', size: 4 * MIB, 'block-size': MIB });
+    const node = await used(openNode(made.graph, OPTIONS));
+    await node.write(MIB, new Uint8Array(512).fill(5));
+    isSlow = true;
+    const writing = node.write(0, new Uint8Array(512).fill(9));
+    expect(await stateOf(writing)).to.equal('pending');
+    await node.flush();
+    const after = makeBench();
+    after.host.writeFile(PATH, made.host.durableFile(PATH));
+    expect(await second(after, true)).to.equal(5);
+    await made.host.advance(1000);
+    await writing;
+    await made.graph.closeAll();
   });
 
   it('holds the table before that is written, and no entry counts when the image is closed', async () => {

@@ -58,6 +58,8 @@ export class VhdxNode extends BlocksNode {
   readonly #store: HeaderStore;
   readonly #log: LogWriter;
   readonly #commits: Commits;
+  /** The file is in use up to there, and has been so long since before the commit's first flush: what the log's entries say of it. */
+  #flushedEnd = 0;
   #isBegun = false;
   #beginning: Promise<void> | null = null;
 
@@ -77,7 +79,11 @@ export class VhdxNode extends BlocksNode {
     this.#commits = new Commits({
       file: this.file,
       levels: [this.tables.pages],
-      write: (patches) => this.#log.write(patches, this.space.end),
+      prepare: async () => {
+        // A block that is being taken counts for `space.end` before the file has grown for it.
+        this.#flushedEnd = Math.min(this.space.end, this.file.length);
+      },
+      write: (patches) => this.#log.write(patches, this.#flushedEnd),
     });
   }
 
