@@ -39,6 +39,15 @@ async function firstBytes({ graph }: Bench, blocks = 4): Promise<number[]> {
   return found;
 }
 
+/** The first byte of each MiB of the disk. */
+async function eachMib({ graph }: Bench): Promise<number[]> {
+  const node = await openNode(graph, OPTIONS, { readOnly: true });
+  const content = new Uint8Array(node.length);
+  await readNode(node, 0, content);
+  await graph.closeAll();
+  return Array.from({ length: content.length / MIB }, (_, index) => content[index * MIB]);
+}
+
 async function findings({ graph }: Bench): Promise<string[]> {
   const kinds: string[] = [];
   await checkImage(graph, OPTIONS, {}, ({ kind }) => kinds.push(kind));
@@ -128,6 +137,17 @@ describe('vhdx: table', () => {
     await node.write(0, new Uint8Array(512).fill(9));
     await made.graph.closeAll();
     expect(await firstBytes(made)).to.deep.equal([9, 1, 3, 4]);
+  });
+
+  it('a block that begins within another one is whole in its copy', async () => {
+    const { made, image } = await bench(4, 2 * MIB);
+    for (let place = 4; place < 12; place++) image.fill(place, place * MIB, (place + 1) * MIB);
+    put(image, 1, 6, 5);
+    made.host.writeFile(PATH, image);
+    expect(await findings(made)).to.deep.equal(['vhdx-block-shared']);
+    const { result } = await repairImage(made.graph, OPTIONS, 'all', {}, () => undefined);
+    expect(result.after.corruptions).to.equal(0);
+    expect(await eachMib(made)).to.deep.equal([4, 5, 5, 6, 8, 9, 10, 11]);
   });
 
   it("a file that ends where the last block's part of the disk does, as QEMU's fixed ones do, is read and written", async () => {

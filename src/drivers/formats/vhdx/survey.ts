@@ -139,11 +139,12 @@ export async function survey(
       return;
     }
     end = Math.max(end, place + blockBytes);
-    if (used.isFree(place)) used.add(place);
-    else {
+    if (!used.isFree(place)) {
       shared.push(index);
       find({ kind: 'vhdx-block-shared', ...at });
     }
+    // Also where it is shared: a part of it may be its own.
+    used.add(place);
   });
   // Blocks without their bits come before them.
   const bare = new Set(parts.map((index) => Math.floor(index / shape.ratio)).filter((chunk) => !bitmaps.has(chunk)));
