@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { describe, it } from 'mocha';
 import { openNode } from '../../../src/block/open.js';
 import { checkImage } from '../../../src/workspace/check.js';
-import { type Difference, encodeDifference, linkageOf, makeParent } from '../../formats/vhdx/differencing.js';
+import { type Difference, encodeDifference, LOCATOR, linkageOf, makeParent } from '../../formats/vhdx/differencing.js';
 import { MIB, withLog } from '../../formats/vhdx/images.js';
 import { type Bench, failureOf, makeBench, readNode } from '../support.js';
 
@@ -218,6 +218,34 @@ describe('vhdx: differencing images', () => {
       expect(found[1]).to.match(message);
     });
   }
+
+  it('make no text of what nobody looks for, however often the image names it', async () => {
+    const others = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`k${index}`, '']));
+    const made = await bench({}, { texts: others });
+    const image = Buffer.from(made.host.readFile(IMAGE));
+    for (let index = 2; index < 102; index++) {
+      const at = LOCATOR + 20 + 12 * index;
+      image.writeUInt32LE(0, at + 4);
+      image.writeUInt16LE(4000, at + 10);
+      // Every second one has a long key, too.
+      if (index % 2 === 0) image.writeUInt32LE(0, at);
+      if (index % 2 === 0) image.writeUInt16LE(4000, at + 8);
+    }
+    made.host.writeFile(IMAGE, image);
+    let decoded = 0;
+    const original = Buffer.prototype.toString;
+    Buffer.prototype.toString = function (this: Buffer, encoding?: BufferEncoding, start = 0, end = this.length) {
+      if (encoding === 'utf16le') decoded += end - start;
+      return original.call(this, encoding, start, end);
+    };
+    try {
+      await openNode(made.graph, IMAGE, { readOnly: true });
+    } finally {
+      Buffer.prototype.toString = original;
+    }
+    await made.graph.closeAll();
+    expect(decoded).to.be.within(1, 2000);
+  });
 
   it('open where somebody else says what lies below', async () => {
     const { graph } = await bench({}, { texts: { relative_path: '' } });

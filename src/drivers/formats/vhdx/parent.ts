@@ -20,7 +20,11 @@ const ENTRY_BYTES = 12;
 const EntryField = { keyOffset: 0, valueOffset: 4, keyBytes: 8, valueBytes: 10 } as const;
 /** A path of Windows has 64 KiB at most, and there are few. */
 const MAX_LOCATOR_BYTES = 1 << 20;
+/** No key that is looked for is longer. */
+const MAX_KEY_BYTES = 64;
+const LINKAGES = ['parent_linkage', 'parent_linkage2'] as const;
 const PATHS = ['relative_path', 'volume_path', 'absolute_win32_path'] as const;
+const KEYS: readonly string[] = [...LINKAGES, ...PATHS];
 
 export interface ParentLocator {
   /** GUIDs, one of which the parent's content has, as `getGuid` gives them. */
@@ -44,26 +48,32 @@ export async function readParentLocator(read: ReadBytes, place: Range | null, pa
     });
   }
   const view = viewOf(bytes);
-  const texts = new Map<string, string>();
-  const text = (offset: number, textBytes: number): string => {
+  const placeOf = (offset: number, textBytes: number): Range => {
     if (offset + textBytes > length) throw invalid('The parent locator does not lie within its place');
-    return bytes.toString('utf16le', offset, offset + textBytes);
+    return [offset, offset + textBytes];
   };
   const count = view.getUint16(COUNT_OFFSET, true);
   if (FIRST_ENTRY + count * ENTRY_BYTES > length) throw invalid('The parent locator does not lie within its place');
+  // Many entries may say that they lie in one place: of what nobody looks for, no text is made.
+  const values = new Map<string, Range>();
   for (let i = 0; i < count; i++) {
     const at = FIRST_ENTRY + i * ENTRY_BYTES;
-    const key = text(view.getUint32(at + EntryField.keyOffset, true), view.getUint16(at + EntryField.keyBytes, true));
-    const value = text(
-      view.getUint32(at + EntryField.valueOffset, true),
-      view.getUint16(at + EntryField.valueBytes, true),
-    );
-    texts.set(key, value);
+    const keyBytes = view.getUint16(at + EntryField.keyBytes, true);
+    const key = placeOf(view.getUint32(at + EntryField.keyOffset, true), keyBytes);
+    const valueBytes = view.getUint16(at + EntryField.valueBytes, true);
+    const value = placeOf(view.getUint32(at + EntryField.valueOffset, true), valueBytes);
+    if (keyBytes > MAX_KEY_BYTES) continue;
+    const name = bytes.toString('utf16le', ...key);
+    if (KEYS.includes(name)) values.set(name, value);
   }
-  const linkages = ['parent_linkage', 'parent_linkage2'].flatMap((key) => guidOf(texts.get(key) ?? '') ?? []);
+  const text = (key: string): string => {
+    const value = values.get(key);
+    return value === undefined ? '' : bytes.toString('utf16le', ...value);
+  };
+  const linkages = LINKAGES.flatMap((key) => guidOf(text(key)) ?? []);
   if (linkages.length === 0) throw invalid('The parent locator has no GUID of the parent');
   let name: string | null = null;
-  for (const key of PATHS) name ??= fromWindows(texts.get(key) ?? '');
+  for (const key of PATHS) name ??= fromWindows(text(key));
   return { linkages, name };
 }
 
