@@ -150,6 +150,26 @@ describe('vhdx: table', () => {
     expect(await eachMib(made)).to.deep.equal([4, 5, 5, 6, 8, 9, 10, 11]);
   });
 
+  it('an image with a region far behind the end of the file is read, and nothing is written to it', async () => {
+    const { made, image } = await bench();
+    for (const at of [0x30000, 0x40000]) {
+      image.writeUInt32LE(3, at + 8);
+      image.fill(0x77, at + 80, at + 96);
+      image.writeBigUInt64LE(2n ** 36n, at + 96);
+      image.writeUInt32LE(MIB, at + 104);
+      seal(image.subarray(at, at + 65536));
+    }
+    put(image, 1, 6, 4);
+    made.host.writeFile(PATH, image);
+    expect(await firstBytes(made)).to.deep.equal([1, 1, 3, 4]);
+    const node = await used(openNode(made.graph, OPTIONS));
+    expect((await failureOf(node.write(0, new Uint8Array(512)))).code).to.equal('invalid-image');
+    await made.graph.closeAll();
+    const repair = repairImage(made.graph, OPTIONS, 'all', {}, () => undefined);
+    expect((await failureOf(repair)).code).to.equal('invalid-image');
+    expect(Buffer.from(made.host.readFile(PATH)).equals(image)).to.equal(true);
+  });
+
   it("a file that ends where the last block's part of the disk does, as QEMU's fixed ones do, is read and written", async () => {
     const { made, image } = await bench();
     image.writeBigUInt64LE(BigInt(3 * MIB + 1024), METADATA + 65536 + 8);

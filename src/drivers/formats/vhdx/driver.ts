@@ -11,10 +11,12 @@ import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.j
 import type { Permissions } from '../../../block/roles.js';
 import type { Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
+import { roundUp } from '../../../util/numbers.js';
 import { Commits } from '../blocks/commits.js';
 import { BlocksNode } from '../blocks/node.js';
 import { VHDX_FINDING_WORDS } from './finding-words.js';
 import { NO_GUID, randomGuid } from './guid.js';
+import { MIB } from './header.js';
 import { HeaderStore } from './header-store.js';
 import type { Image } from './image.js';
 import { LogWriter } from './log-writer.js';
@@ -105,7 +107,16 @@ export class VhdxNode extends BlocksNode {
     return this.#beginning;
   }
 
+  /** Throws `invalid-image` where the image says of a structure that it lies where the file does not go: new blocks would go behind it. */
+  #refuseUnwritable(operation: string): void {
+    const end = this.#shape.regions.all.at(-1)![1];
+    if (end <= roundUp(this.file.fullLength, MIB)) return;
+    const reason = `A region ends at ${end}, and the file at ${this.file.fullLength}: the image is only read`;
+    throw BlockError.at(this.filename, 'invalid-image', reason, { operation });
+  }
+
   async #prepare(): Promise<void> {
+    this.#refuseUnwritable('write');
     await this.becomeWritable();
     const fault = await this.#survey((finding) => {
       const reason = `${VHDX_FINDING_WORDS[finding.kind]!(finding)}: the image is to be repaired before it is written to`;
@@ -192,6 +203,7 @@ export class VhdxNode extends BlocksNode {
   }
 
   async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
+    this.#refuseUnwritable('repair');
     await this.commit();
     const { result: before } = await this.#findAll(report, kind);
     await this.becomeWritable();

@@ -8,6 +8,9 @@ import { MIB } from './header.js';
 import type { Survey } from './survey.js';
 import { regionUnder, type TableShape } from './table.js';
 
+/** The next writer finds what is more. */
+const MAX_FREE = 1 << 16;
+
 export class VhdxSpace implements BlockSource {
   readonly #file: ImageFile;
   readonly #shape: TableShape;
@@ -28,7 +31,7 @@ export class VhdxSpace implements BlockSource {
     const { blockBytes, regions } = this.#shape;
     const blocks = new BlockSpace(this.#file, blockBytes, roundUp(end, MIB));
     const free: number[] = [];
-    for (let place = roundUp(regions.all[0][1], MIB); place + blockBytes <= blocks.end; ) {
+    for (let place = roundUp(regions.all[0][1], MIB); place + blockBytes <= blocks.end && free.length < MAX_FREE; ) {
       const region = regionUnder(this.#shape, place, place + blockBytes);
       if (region !== undefined) place = roundUp(region[1], MIB);
       else if (used.isFree(place)) {
