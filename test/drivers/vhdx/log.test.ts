@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { describe, it } from 'mocha';
 import { createImage } from '../../../src/block/create.js';
 import { openNode } from '../../../src/block/open.js';
+import { seal } from '../../../src/drivers/formats/vhdx/header.js';
 import { encodeEntry, type NewEntry } from '../../../src/drivers/formats/vhdx/log-entry.js';
 import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
 import { checkImage } from '../../../src/workspace/check.js';
@@ -114,6 +115,47 @@ describe('vhdx: log', () => {
     const { made, image } = await cutOff();
     made.host.writeFile(PATH, image.subarray(0, image.length - MIB));
     expect((await failureOf(openNode(made.graph, OPTIONS, { readOnly: true }))).code).to.equal('corrupt-image');
+  });
+
+  it('that makes the file longer than the image can need is refused, and the file stays as it is', async () => {
+    const { made, image } = await cutOff();
+    for (const [bytes, code] of [
+      [image.length + 5 * MIB, null],
+      [2 ** 46, 'corrupt-image'],
+    ] as const) {
+      image.writeBigUInt64LE(BigInt(bytes), LOG + 56);
+      seal(image.subarray(LOG, LOG + 8192));
+      made.host.writeFile(PATH, image);
+      if (code === null) expect(await second(made, false)).to.equal(5);
+      else expect((await failureOf(openNode(made.graph, OPTIONS))).code).to.equal(code);
+    }
+    expect(bytesOf(made).equals(image)).to.equal(true);
+  });
+
+  it('with more writes than are kept in memory is refused', async () => {
+    const made = makeBench();
+    await createImage(made.graph, PATH, { driver: 'vhdx', size: 4 * MIB, 'block-size': MIB, 'log-size': 3 * MIB });
+    const image = withLog(Buffer.from(made.host.readFile(PATH)), LOG, new Uint8Array(0));
+    for (const [sectors, code] of [
+      [500, null],
+      [520, 'limit'],
+    ] as const) {
+      const length = sectors * 4096;
+      const count = (length - 64) / 32;
+      const entry = image.subarray(LOG, LOG + length);
+      entry.writeUInt32LE(length, 8);
+      entry.writeUInt32LE(count, 24);
+      for (let at = 64; at < length; at += 32) {
+        entry.write('zero', at, 'latin1');
+        entry.writeBigUInt64LE(7n, at + 24);
+      }
+      seal(entry);
+      made.host.writeFile(PATH, image);
+      const opening = openNode(made.graph, OPTIONS, { readOnly: true });
+      if (code === null) expect((await opening).length).to.equal(4 * MIB);
+      else expect((await failureOf(opening)).code).to.equal(code);
+      await made.graph.closeAll();
+    }
   });
 
   it('says no more of the length of the file than that has, while a block is being taken', async () => {

@@ -46,7 +46,8 @@ export interface LogEntry {
   flushedBytes: number;
   /** The file has so many bytes at least when the entry was replayed. */
   lastBytes: number;
-  writes: LogWrite[];
+  /** How many writes it has (`readWrites`). */
+  count: number;
 }
 
 /** Fills the sector with what the log has at `at`, which is below its length. Rejects with `io`. */
@@ -57,7 +58,7 @@ export interface LogPlace {
   bytes: number;
 }
 
-/** Reads the entry at `at`; null where there is no valid one. Rejects as `read`. */
+/** Reads the entry at `at`; null where there is no valid one. Takes no more memory than a sector, whatever the entry says. Rejects as `read`. */
 export async function readEntry(read: ReadSector, log: LogPlace, at: number): Promise<LogEntry | null> {
   const sector = new Uint8Array(LOG_SECTOR_BYTES);
   const view = viewOf(sector);
@@ -65,35 +66,53 @@ export async function readEntry(read: ReadSector, log: LogPlace, at: number): Pr
   const entry = parseEntryHeader(sector, log, at);
   if (entry === null) return null;
   const checksum = view.getUint32(Field.checksum, true);
-  const count = view.getUint32(Field.descriptors, true);
   view.setUint32(Field.checksum, 0, true);
-  let sum = 0;
-  let next = at;
-  const advance = async (): Promise<void> => {
-    sum = crc32c(sector, sum);
-    next = (next + LOG_SECTOR_BYTES) % log.bytes;
-  };
-  const data: (LogWrite & { kind: 'data' })[] = [];
-  for (let i = 0, place = HEADER_BYTES; i < count; i++, place += DESCRIPTOR_BYTES) {
-    if (place === LOG_SECTOR_BYTES) {
-      await advance();
-      await read(next, sector);
-      place = 0;
+  let sum = crc32c(sector);
+  const start = descriptorSectors(entry.count);
+  const total = entry.length / LOG_SECTOR_BYTES;
+  let dataSectors = 0;
+  for (let i = 0; i < total; i++) {
+    if (i > 0) {
+      await read((at + i * LOG_SECTOR_BYTES) % log.bytes, sector);
+      sum = crc32c(sector, sum);
     }
-    const write = parseDescriptor(sector.subarray(place, place + DESCRIPTOR_BYTES), entry);
-    if (write === null) return null;
-    entry.writes.push(write);
-    if (write.kind === 'data') data.push(write);
+    if (i >= start) {
+      if (!isDataOf(sector, entry.sequence)) return null;
+      continue;
+    }
+    for (const place of descriptorsIn(i, entry.count)) {
+      const write = parseDescriptor(sector, place, entry);
+      if (write === null) return null;
+      if (write.kind === 'data') dataSectors++;
+    }
   }
-  await advance();
-  if (entry.length !== (descriptorSectors(count) + data.length) * LOG_SECTOR_BYTES) return null;
-  for (const write of data) {
-    write.at = next;
-    await read(next, sector);
-    if (!isDataOf(sector, entry.sequence)) return null;
-    await advance();
+  return sum === checksum && total === start + dataSectors ? entry : null;
+}
+
+/** What an entry, which `readEntry` has given, makes of the file; null where it is not valid any more. Rejects as `read`. */
+export async function readWrites(read: ReadSector, log: LogPlace, entry: LogEntry): Promise<LogWrite[] | null> {
+  const sector = new Uint8Array(LOG_SECTOR_BYTES);
+  const writes: LogWrite[] = [];
+  const start = descriptorSectors(entry.count);
+  let data = start;
+  for (let i = 0; i < start; i++) {
+    await read((entry.at + i * LOG_SECTOR_BYTES) % log.bytes, sector);
+    for (const place of descriptorsIn(i, entry.count)) {
+      const write = parseDescriptor(sector, place, entry);
+      if (write === null) return null;
+      if (write.kind === 'data') write.at = (entry.at + data++ * LOG_SECTOR_BYTES) % log.bytes;
+      writes.push(write);
+    }
   }
-  return sum === checksum ? entry : null;
+  return writes;
+}
+
+/** Where the descriptors lie in sector `index` of an entry with `count` of them. */
+function* descriptorsIn(index: number, count: number): Generator<number> {
+  const first = index === 0 ? HEADER_BYTES : 0;
+  const before = index === 0 ? 0 : (index * LOG_SECTOR_BYTES - HEADER_BYTES) / DESCRIPTOR_BYTES;
+  const end = Math.min(LOG_SECTOR_BYTES, first + (count - before) * DESCRIPTOR_BYTES);
+  for (let place = first; place < end; place += DESCRIPTOR_BYTES) yield place;
 }
 
 function descriptorSectors(count: number): number {
@@ -109,16 +128,16 @@ function parseEntryHeader(sector: Uint8Array, log: LogPlace, at: number): LogEnt
     sequence: view.getBigUint64(Field.sequence, true),
     flushedBytes: viewLe64(view, Field.flushedBytes),
     lastBytes: viewLe64(view, Field.lastBytes),
-    writes: [],
+    count: view.getUint32(Field.descriptors, true),
   };
-  const { length, tail, sequence, flushedBytes, lastBytes } = entry;
+  const { length, count, tail, sequence, flushedBytes, lastBytes } = entry;
   const isValid =
     hasMagic(sector, 'loge') &&
     getGuid(sector, Field.guid) === log.guid &&
     length % LOG_SECTOR_BYTES === 0 &&
     length > 0 &&
     length <= log.bytes &&
-    descriptorSectors(view.getUint32(Field.descriptors, true)) * LOG_SECTOR_BYTES <= length &&
+    descriptorSectors(count) * LOG_SECTOR_BYTES <= length &&
     tail % LOG_SECTOR_BYTES === 0 &&
     tail < log.bytes &&
     sequence > 0n &&
@@ -127,7 +146,8 @@ function parseEntryHeader(sector: Uint8Array, log: LogPlace, at: number): LogEnt
   return isValid ? entry : null;
 }
 
-function parseDescriptor(bytes: Uint8Array, { sequence, lastBytes }: LogEntry): LogWrite | null {
+function parseDescriptor(sector: Uint8Array, place: number, { sequence, lastBytes }: LogEntry): LogWrite | null {
+  const bytes = sector.subarray(place, place + DESCRIPTOR_BYTES);
   const view = viewOf(bytes);
   if (view.getBigUint64(DescriptorField.sequence, true) !== sequence) return null;
   const offset = viewLe64(view, DescriptorField.offset);
@@ -163,7 +183,7 @@ export function capacityOf(sectors: number): number {
   return count;
 }
 
-export interface NewEntry extends Omit<LogEntry, 'length' | 'writes'> {
+export interface NewEntry extends Omit<LogEntry, 'length' | 'count'> {
   guid: string;
   /** Whole sectors. */
   writes: readonly { offset: number; bytes: Uint8Array }[];

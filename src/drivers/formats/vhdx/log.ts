@@ -16,8 +16,12 @@ import {
   type LogWrite,
   type ReadSector,
   readEntry,
+  readWrites,
   restore,
 } from './log-entry.js';
+
+/** Writes of all entries that are to be replayed: each is kept in memory. A larger log may have as many as it has sectors. */
+const MAX_WRITES = 1 << 16;
 
 /** A range that is zeroes, [start, end). */
 type Zero = readonly [start: number, end: number];
@@ -32,17 +36,16 @@ export class Replayed {
   /** In order, and apart from one another. */
   readonly #zeros: readonly Zero[];
 
-  constructor(logOffset: number, entries: readonly LogEntry[]) {
+  /** `writes`: of all entries, the oldest first. */
+  constructor(logOffset: number, lastBytes: number, writes: readonly LogWrite[]) {
     this.#logOffset = logOffset;
-    this.lastBytes = entries.reduce((most, { lastBytes }) => Math.max(most, lastBytes), 0);
+    this.lastBytes = lastBytes;
     const zeros: Zero[] = [];
-    for (const { writes } of entries) {
-      for (const write of writes) {
-        if (write.kind === 'data') this.#data.set(write.offset, write);
-        else {
-          zeros.push([write.offset, write.offset + write.length]);
-          this.#forget(write.offset, write.offset + write.length);
-        }
+    for (const write of writes) {
+      if (write.kind === 'data') this.#data.set(write.offset, write);
+      else {
+        zeros.push([write.offset, write.offset + write.length]);
+        this.#forget(write.offset, write.offset + write.length);
       }
     }
     this.#zeros = joined(zeros);
@@ -113,7 +116,7 @@ function firstBehind(zeros: readonly Zero[], offset: number): number {
 
 /**
  * What is to be replayed; null where that is nothing. `fileBytes`: length of the file. Rejects with `corrupt-image` where the file was cut since, with
- * `invalid-image` for a log that does not lie in it, and as `read`.
+ * `invalid-image` for a log that does not lie in it, with `limit` where there is more than is kept in memory, and as `read`.
  */
 export async function findLog(
   read: ReadBytes,
@@ -128,14 +131,30 @@ export async function findLog(
   if (logOffset + bytes > fileBytes) {
     throw BlockError.at(path, 'invalid-image', 'The log does not lie within the file', { operation: 'open' });
   }
-  const entries = await findSequence(sectorReader(read, logOffset, bytes), { guid, bytes });
+  const place: LogPlace = { guid, bytes };
+  const readSector = sectorReader(read, logOffset, bytes);
+  const entries = await findSequence(readSector, place);
   if (entries === null) return null;
   const { flushedBytes } = entries.at(-1)!;
   if (flushedBytes > fileBytes) {
     const reason = `The file has ${fileBytes} bytes, and had ${flushedBytes} when the log was written: it was cut`;
     throw BlockError.at(path, 'corrupt-image', reason, { operation: 'open' });
   }
-  return new Replayed(logOffset, entries);
+  const total = entries.reduce((sum, { count }) => sum + count, 0);
+  const most = Math.max(MAX_WRITES, bytes / LOG_SECTOR_BYTES);
+  if (total > most) {
+    throw BlockError.at(path, 'limit', `The log has ${total} writes, and ${most} at most`, { operation: 'open' });
+  }
+  const writes: LogWrite[] = [];
+  for (const entry of entries) {
+    const more = await readWrites(readSector, place, entry);
+    if (more === null) {
+      throw BlockError.at(path, 'corrupt-image', 'The log was changed while it was read', { operation: 'open' });
+    }
+    for (const write of more) writes.push(write);
+  }
+  const lastBytes = entries.reduce((most, entry) => Math.max(most, entry.lastBytes), 0);
+  return new Replayed(logOffset, lastBytes, writes);
 }
 
 /** Reads in steps, as sectors are mostly read one after the other. */
