@@ -8,6 +8,8 @@ import type { Replayed } from './log.js';
 
 export class ReplayedFile extends ImageFile {
   #log: Replayed | null;
+  /** Reads through the log that are under way. */
+  readonly #reads = new Set<Promise<void>>();
 
   constructor(link: () => Child, log: Replayed | null) {
     super(link);
@@ -25,13 +27,26 @@ export class ReplayedFile extends ImageFile {
   }
 
   override async read(offset: number, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
+    const log = this.#log;
+    if (log === null) return super.read(offset, buffer, event);
+    const reading = this.#readThrough(log, offset, buffer, event);
+    this.#reads.add(reading);
+    try {
+      await reading;
+    } finally {
+      this.#reads.delete(reading);
+    }
+  }
+
+  /** What the file itself has may be replayed meanwhile: the log says the same of it. */
+  async #readThrough(log: Replayed, offset: number, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
     await super.read(offset, buffer, event);
-    await this.#log?.over(this.#readPlain, offset, buffer);
+    await log.over(this.#readPlain, offset, buffer);
   }
 
   readonly #readPlain: ReadBytes = (offset, buffer) => super.read(offset, buffer);
 
-  /** Puts all of the log into the file, durable; the log itself stays as it is. Nobody else writes meanwhile. Rejects with `io`, `no-space`; then it can be done again. */
+  /** Puts all of the log into the file, durable; the log itself stays as it is. Nobody else writes meanwhile. When it resolves, no read looks at the log any more. Rejects with `io`, `no-space`; then it can be done again. */
   async replay(): Promise<void> {
     const log = this.#log;
     if (log === null) return;
@@ -43,5 +58,6 @@ export class ReplayedFile extends ImageFile {
     );
     await this.flush();
     this.#log = null;
+    await Promise.allSettled(this.#reads);
   }
 }
