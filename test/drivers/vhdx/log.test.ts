@@ -179,6 +179,33 @@ describe('vhdx: log', () => {
     await made.graph.closeAll();
   });
 
+  it('that is small takes a large change in several entries', async () => {
+    const { graph, host } = makeBench();
+    await createImage(graph, PATH, { driver: 'vhdx', size: 8192 * MIB, 'block-size': MIB });
+    const small = Buffer.from(host.readFile(PATH));
+    for (const at of [0x10000, 0x20000]) {
+      small.writeUInt32LE(64 << 10, at + 68);
+      seal(small.subarray(at, at + 4096));
+    }
+    host.writeFile(PATH, small);
+    const node = await used(openNode(graph, OPTIONS));
+    await node.write(0, new Uint8Array(512).fill(1));
+    await node.write(8000 * MIB, new Uint8Array(512).fill(2));
+    await node.flush();
+    const lost = bytesOf({ host } as Bench);
+    await graph.closeAll();
+    // What the last entry has is not in the table.
+    const entry = TABLE + 8 * (8000 + 1);
+    lost.fill(0, entry - (entry % 4096), entry - (entry % 4096) + 4096);
+    const after = makeBench();
+    after.host.writeFile(PATH, lost);
+    const bytes = new Uint8Array(512);
+    await readNode(await openNode(after.graph, OPTIONS, { readOnly: true }), 8000 * MIB, bytes);
+    await after.graph.closeAll();
+    expect(bytes[0]).to.equal(2);
+    expect(lost.subarray(LOG + (64 << 10), 2 * MIB).every((byte) => byte === 0)).to.equal(true);
+  });
+
   it('holds the table before that is written, and no entry counts when the image is closed', async () => {
     const { made } = await bench();
     const node = await used(openNode(made.graph, OPTIONS));

@@ -16,6 +16,13 @@ import { capacityOf, encodeEntry, LOG_SECTOR_BYTES } from './log-entry.js';
 /** Larger entries would gain nothing. */
 const MAX_SLOT_BYTES = 512 << 10;
 
+/** New content of whole sectors. */
+interface SectorWrite {
+  /** In the file. */
+  offset: number;
+  bytes: Uint8Array;
+}
+
 /** Bytes of one of the two places. */
 function slotBytes({ logBytes }: Header): number {
   return Math.min(MAX_SLOT_BYTES, Math.floor(logBytes / 2 / LOG_SECTOR_BYTES) * LOG_SECTOR_BYTES);
@@ -52,24 +59,29 @@ export class LogWriter {
    * neither.
    */
   async write(patches: readonly Patch[], end: number): Promise<void> {
-    for (let first = 0; first < patches.length; ) {
-      let [last, sectors] = [first, 0];
-      for (; last < patches.length; last++) {
-        const more = patches[last].bytes.length / LOG_SECTOR_BYTES;
-        if (last > first && sectors + more > this.capacity) break;
-        sectors += more;
+    let sectors = 0;
+    let writes: SectorWrite[] = [];
+    for (const { page, from, bytes } of patches) {
+      // A small log takes a patch in parts.
+      for (let at = 0; at < bytes.length; ) {
+        if (sectors === this.capacity) {
+          await this.#writeEntry(writes, end);
+          [sectors, writes] = [0, []];
+        }
+        const part = bytes.subarray(at, at + (this.capacity - sectors) * LOG_SECTOR_BYTES);
+        writes.push({ offset: page.offset + from + at, bytes: part });
+        sectors += part.length / LOG_SECTOR_BYTES;
+        at += part.length;
       }
-      await this.#writeEntry(patches.slice(first, last), end);
-      first = last;
     }
+    if (writes.length > 0) await this.#writeEntry(writes, end);
   }
 
-  async #writeEntry(patches: readonly Patch[], end: number): Promise<void> {
+  async #writeEntry(writes: readonly SectorWrite[], end: number): Promise<void> {
     const { header } = this.#store;
     const guid = this.#guid ?? randomGuid(this.#random);
     const sequence = this.#sequence + 1n;
     const at = Number(sequence % 2n) * slotBytes(header);
-    const writes = patches.map(({ page, from, bytes }) => ({ offset: page.offset + from, bytes }));
     const entry = encodeEntry({ guid, at, tail: at, sequence, flushedBytes: end, lastBytes: end, writes });
     await this.#file.write(header.logOffset + at, entry);
     await this.#file.flush();
