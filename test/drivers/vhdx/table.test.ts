@@ -170,6 +170,18 @@ describe('vhdx: table', () => {
     expect(Buffer.from(made.host.readFile(PATH)).equals(image)).to.equal(true);
   });
 
+  it('a block whose end the file has lost keeps the rest after a repair', async () => {
+    const { made, image } = await bench(4, 2 * MIB);
+    for (let place = 4; place < 12; place++) image.fill(place, place * MIB, (place + 1) * MIB);
+    // Another one shares the place, so that the repair takes a new one, too.
+    put(image, 0, 6, 8);
+    made.host.writeFile(PATH, image.subarray(0, 11 * MIB - 512));
+    expect(await findings(made)).to.deep.equal(['vhdx-block-shared', 'vhdx-end-outside']);
+    const { result } = await repairImage(made.graph, OPTIONS, 'all', {}, () => undefined);
+    expect(result.after.corruptions).to.equal(0);
+    expect(await eachMib(made)).to.deep.equal([8, 9, 6, 7, 8, 9, 10, 0]);
+  });
+
   it("a file that ends where the last block's part of the disk does, as QEMU's fixed ones do, is read and written", async () => {
     const { made, image } = await bench();
     image.writeBigUInt64LE(BigInt(3 * MIB + 1024), METADATA + 65536 + 8);

@@ -1,5 +1,5 @@
 // The repair of the table. Afterwards each entry points to a place of its own: one that points to none is a hole, whose data is lost, and of entries that share a place, each but the first gets a
-// copy. The copies are on the disk before the entries, which go through the log.
+// copy. A block whose end the file does not have keeps its place: the file has grown for it, with zeroes. The copies are on the disk before the entries, which go through the log.
 
 import type { ImageFile } from '../../image-file.js';
 import { HOLE } from '../blocks/places.js';

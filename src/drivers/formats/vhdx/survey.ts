@@ -11,6 +11,7 @@ import {
   ENTRY_BYTES,
   entryAt,
   isBitmapPlace,
+  isCutOff,
   isPlace,
   neededBytes,
   regionUnder,
@@ -128,7 +129,6 @@ export async function survey(
       return;
     }
     if (!isPlace(shape, index, place, fileBytes)) {
-      lost.push(index);
       const under = regionUnder(shape, place, place + blockBytes);
       if (place + neededBytes(shape, index) > fileBytes || place + blockBytes > MAX_FILE_BYTES) {
         find({ kind: place > fileBytes ? 'vhdx-start-outside' : 'vhdx-end-outside', ...at, entries: fileBytes });
@@ -136,7 +136,10 @@ export async function survey(
         const region = under ?? [0, FIRST_REGION_OFFSET];
         find({ kind: 'vhdx-overlap', ...at, reason: `${region[0]}-${region[1]}` });
       }
-      return;
+      if (!isCutOff(shape, index, place, fileBytes)) {
+        lost.push(index);
+        return;
+      }
     }
     end = Math.max(end, place + blockBytes);
     if (!used.isFree(place)) {

@@ -79,6 +79,11 @@ export function isPlace(shape: TableShape, index: number, place: number, fileByt
   return place + neededBytes(shape, index) <= fileBytes && isOutside(shape, place, shape.blockBytes);
 }
 
+/** Whether block `index` may lie there but for its end, which the file of `fileBytes` does not have. */
+export function isCutOff(shape: TableShape, index: number, place: number, fileBytes: number): boolean {
+  return place < fileBytes && !isPlace(shape, index, place, fileBytes) && isOutside(shape, place, shape.blockBytes);
+}
+
 /** Whether a block of the sector bitmap may lie there. */
 export function isBitmapPlace(shape: TableShape, place: number, fileBytes: number): boolean {
   return place + BITMAP_BYTES <= fileBytes && isOutside(shape, place, BITMAP_BYTES);
