@@ -200,6 +200,22 @@ describe('vhdx: table', () => {
     expect(await findings(made)).to.deep.equal(['vhdx-end-outside']);
   });
 
+  it('a fixed image whose blocks have no places yet is not shortened', async () => {
+    const made = makeBench();
+    await createImage(made.graph, PATH, { driver: 'vhdx', size: 4 * MIB, 'block-size': MIB, subformat: 'fixed' });
+    const image = Buffer.from(made.host.readFile(PATH));
+    for (let index = 0; index < 4; index++) put(image, index, 0, 0);
+    put(image, 3, 5, 4);
+    made.host.writeFile(PATH, image);
+    await repairImage(made.graph, OPTIONS, 'all', {}, () => undefined);
+    expect(made.host.readFile(PATH).length).to.equal(image.length);
+    const node = await used(openNode(made.graph, OPTIONS));
+    await node.write(MIB, new Uint8Array(512).fill(2));
+    await made.graph.closeAll();
+    expect(made.host.readFile(PATH).length).to.equal(image.length);
+    expect(await firstBytes(made)).to.deep.equal([0, 2, 0, 0]);
+  });
+
   it('a disk of sectors of 4096 bytes is read and written', async () => {
     const { made, image } = await bench();
     image.writeUInt32LE(4096, METADATA + 65536 + 32);

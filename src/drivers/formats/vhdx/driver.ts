@@ -143,6 +143,14 @@ export class VhdxNode extends BlocksNode {
     await this.file.ensureLength(this.space.end);
   }
 
+  /** Where the file is cut. A fixed image keeps room for all its blocks, those without a place too. */
+  get #endInUse(): number {
+    const { isFixed, blockBytes } = this.#parameters;
+    const { blocks, regions } = this.#shape;
+    const room = isFixed ? roundUp(regions.all.at(-1)![1], MIB) + blocks * blockBytes : 0;
+    return Math.max(this.space.end, room);
+  }
+
   /** Changes with each change of the disk: a differencing image knows its parent by it. */
   get dataWriteGuid(): string {
     return this.#store.header.dataWriteGuid;
@@ -220,7 +228,7 @@ export class VhdxNode extends BlocksNode {
         commit: () => this.commit(),
       });
       await this.#log.release();
-      await this.file.cut(this.space.end);
+      await this.file.cut(this.#endInUse);
     }
     const { result: after } = await this.#survey(() => undefined);
     return { before, after };
@@ -237,7 +245,7 @@ export class VhdxNode extends BlocksNode {
     await this.commit();
     await this.#log.release();
     if (!this.#isBegun) return;
-    await this.file.cut(this.space.end);
+    await this.file.cut(this.#endInUse);
     this.#isBegun = false;
   }
 
