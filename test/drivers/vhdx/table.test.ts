@@ -89,6 +89,33 @@ describe('vhdx: table', () => {
     });
   }
 
+  for (const state of [1, 3]) {
+    it(`the place that a block of state ${state} keeps is no other one's, and stays in the file`, async () => {
+      const { made, image } = await bench(6);
+      for (let index = 4; index < 6; index++) put(image, index, 0, 0);
+      put(image, 1, state, 5);
+      put(image, 3, state, 7);
+      made.host.writeFile(PATH, image.subarray(0, 8 * MIB));
+      const node = await used(openNode(made.graph, OPTIONS));
+      await node.write(4 * MIB, new Uint8Array(512).fill(5));
+      await node.write(0, new Uint8Array(512).fill(9));
+      await made.graph.closeAll();
+      const after = Buffer.from(made.host.readFile(PATH));
+      expect(Number(after.readBigUInt64LE(TABLE + 8 * 4))).to.equal(8 * MIB + 6);
+      expect([after[5 * MIB], after[7 * MIB]]).to.deep.equal([2, 4]);
+      expect(await firstBytes(made, 6)).to.deep.equal([9, 0, 3, 0, 5, 0]);
+      expect(await findings(made)).to.deep.equal([]);
+    });
+  }
+
+  it('a place that one block keeps, and another one uses, is not shared', async () => {
+    const { made, image } = await bench();
+    put(image, 0, 3, 5);
+    made.host.writeFile(PATH, image);
+    expect(await findings(made)).to.deep.equal([]);
+    expect(await firstBytes(made)).to.deep.equal([0, 2, 3, 4]);
+  });
+
   it('the place of a block that is not in use is used again', async () => {
     const { made, image } = await bench();
     put(image, 1, 0, 0);

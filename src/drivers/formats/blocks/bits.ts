@@ -13,4 +13,9 @@ export class Bits {
   add(value: number): void {
     this.#bytes[value >>> 3] |= 1 << (value & 7);
   }
+
+  /** Adds the numbers of another set with the same limit. */
+  addAll(other: Bits): void {
+    for (let i = 0; i < this.#bytes.length; i++) this.#bytes[i] |= other.#bytes[i];
+  }
 }

@@ -21,8 +21,13 @@ import {
 
 const STEP_BYTES = 1 << 20;
 
-/** Called with each block that has a place, or claims to have one, in order; `isBitmap`: with those of the sector bitmap, where there is one. */
+/** Called with each block that has a place, claims to have one, or keeps one that it does not use, in order; `isBitmap`: with those of the sector bitmap, where there is one. */
 export type VisitBlock = (index: number, place: number, state: number, isBitmap: boolean) => void;
+
+/** A block of such a state has no content, and may have had a place, which whoever wrote the image may count on. */
+function keepsPlace(state: number): boolean {
+  return state === State.undefined || state === State.unmapped;
+}
 
 /** Reads the table. Rejects with `io`. */
 export async function readEntries(file: ImageFile, shape: TableShape, visit: VisitBlock): Promise<void> {
@@ -46,7 +51,8 @@ export async function readEntries(file: ImageFile, shape: TableShape, visit: Vis
         chunk++;
         continue;
       }
-      if (index < blocks && state > State.unmapped) visit(index, place, state, false);
+      if (index < blocks && (state > State.unmapped || (place > 0 && keepsPlace(state))))
+        visit(index, place, state, false);
       untilBitmap--;
       index++;
     }
@@ -74,6 +80,11 @@ export class UsedSpace {
     const first = place / MIB;
     for (let i = 0; i < units; i++) this.#bits.add(first + i);
   }
+
+  /** Adds what lies on parts of the same file. */
+  addAll(other: UsedSpace): void {
+    this.#bits.addAll(other.#bits);
+  }
 }
 
 /** What the table says of the file. */
@@ -98,6 +109,8 @@ export async function survey(
   const { blockBytes, regions } = shape;
   // The last block may go on behind the end of the file.
   const used = new UsedSpace(fileBytes + blockBytes, blockBytes);
+  /** Places that blocks keep without using them: another block's that is on one is its own. */
+  let kept = null as UsedSpace | null;
   const lost: number[] = [];
   const shared: number[] = [];
   /** Blocks that are there in part, and the blocks of the sector bitmap. */
@@ -120,6 +133,13 @@ export async function survey(
   };
   await readEntries(file, shape, (index, place, state, isBitmap) => {
     if (isBitmap) return placeBitmap(index, place, state);
+    if (keepsPlace(state)) {
+      if (!isPlace(shape, index, place, fileBytes)) return;
+      kept ??= new UsedSpace(fileBytes + blockBytes, blockBytes);
+      kept.add(place);
+      end = Math.max(end, place + blockBytes);
+      return;
+    }
     if (shape.hasParent && state === State.partial) parts.push(index);
     const guestOffset = index * blockBytes;
     const at = { index, hostOffset: place, length: blockBytes, guestOffset };
@@ -149,6 +169,7 @@ export async function survey(
     // Also where it is shared: a part of it may be its own.
     used.add(place);
   });
+  if (kept !== null) used.addAll(kept);
   // Blocks without their bits come before them.
   const bare = new Set(parts.map((index) => Math.floor(index / shape.ratio)).filter((chunk) => !bitmaps.has(chunk)));
   for (const index of bare) find({ kind: 'vhdx-bitmap', index, hostOffset: 0, entry: '0x0' });
