@@ -4,7 +4,8 @@
 //   3  the sectors are written to their places, and flushed
 //
 // The entries go to two places of the log in turns: while one is being written, the one before is whole, and replaying that again changes nothing. Each one stands for itself: it is the tail
-// that it names. When the image is closed, the header says again that no entry counts (`release`).
+// that it names. Where step 3 fails, it is done again before another entry is written, which would count alone (`#settle`). When the image is closed, the header says again that no entry
+// counts (`release`).
 
 import type { ImageFile } from '../../image-file.js';
 import type { Patch } from '../blocks/pages.js';
@@ -32,9 +33,13 @@ export class LogWriter {
   readonly #file: ImageFile;
   readonly #store: HeaderStore;
   readonly #random: () => number;
-  /** Of the entries that count. */
+  /** Of the entries that count, or may count. */
   #guid: string | null = null;
+  /** The header is known to say that they count. */
+  #isSaid = false;
   #sequence = 0n;
+  /** Of the last entry: they are not all known to be in their places. */
+  #unsettled: readonly SectorWrite[] = [];
 
   /** `random`: 32 random bits. */
   constructor(file: ImageFile, store: HeaderStore, random: () => number) {
@@ -78,25 +83,38 @@ export class LogWriter {
   }
 
   async #writeEntry(writes: readonly SectorWrite[], end: number): Promise<void> {
+    await this.#settle();
     const { header } = this.#store;
-    const guid = this.#guid ?? randomGuid(this.#random);
+    this.#guid ??= randomGuid(this.#random);
+    const guid = this.#guid;
     const sequence = this.#sequence + 1n;
     const at = Number(sequence % 2n) * slotBytes(header);
     const entry = encodeEntry({ guid, at, tail: at, sequence, flushedBytes: end, lastBytes: end, writes });
     await this.#file.write(header.logOffset + at, entry);
     await this.#file.flush();
-    if (this.#guid === null) {
+    if (!this.#isSaid) {
       await this.#store.change({ logGuid: guid });
-      this.#guid = guid;
+      this.#isSaid = true;
     }
     this.#sequence = sequence;
-    for (const { offset, bytes } of writes) await this.#file.write(offset, bytes);
+    this.#unsettled = writes;
+    await this.#settle();
+  }
+
+  /** What the last entry says is in its place. Rejects with `io`, `no-space`; then that entry still counts, and this can be done again. */
+  async #settle(): Promise<void> {
+    if (this.#unsettled.length === 0) return;
+    for (const { offset, bytes } of this.#unsettled) await this.#file.write(offset, bytes);
     await this.#file.flush();
+    this.#unsettled = [];
   }
 
   /** No entry counts any more: all are in their places. Rejects with `io`. */
   async release(): Promise<void> {
     if (this.#guid === null) return;
+    await this.#settle();
+    // Where that fails, the header may say either.
+    this.#isSaid = false;
     await this.#store.change({ logGuid: NO_GUID });
     this.#guid = null;
   }
