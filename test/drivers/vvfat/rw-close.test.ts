@@ -99,7 +99,7 @@ describe('vvfat: a disk that cannot be brought to its folder', function () {
     });
 
   it('leaves nothing open, also where closing a file fails', async () => {
-    lab.write('disk/file', 'of the folder');
+    for (const name of ['file', 'other']) lab.write(`disk/${name}`, 'of the folder');
     const openFolder = lab.host.folders.open.bind(lab.host.folders);
     lab.host.folders.open = async (path) => {
       const folder = await openFolder(path);
@@ -116,7 +116,7 @@ describe('vvfat: a disk that cannot be brought to its folder', function () {
       return folder;
     };
     const pc = await Machine.start(lab, { floppy: true });
-    expect(open()).to.have.length(3);
+    expect(open()).to.have.length(4);
     expect((await failureOf(pc.stop())).message).to.equal('closing fails');
     expect(open()).to.deep.equal([]);
   });

@@ -38,13 +38,13 @@ export class FolderFiles {
     }
   }
 
+  /** All are closed, whatever fails; the first error is thrown. */
   async close(): Promise<void> {
     const all = [...this.#open.values()];
     this.#open.clear();
-    for (const opened of all) {
-      opened.kept = false;
-      await opened.closeUnused();
-    }
+    for (const opened of all) opened.kept = false;
+    const ends = await Promise.allSettled(all.map((opened) => opened.closeUnused()));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
   }
 
   #use(scanned: ScannedFile): OpenFile {
