@@ -1,6 +1,6 @@
 // A folder that is open: what lies in it, and that nothing outside of it is reached, whatever lies there meanwhile.
 
-import {
+import fs, {
   chmodSync,
   existsSync,
   mkdirSync,
@@ -12,6 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { HostFolder } from '../../src/host/host.js';
@@ -141,6 +142,24 @@ overEngines('folders', (bench) => {
       await folder.removeFile(['made', 'two']);
       await folder.removeFolder(['made']);
       expect(existsSync(bench.path('folder/made'))).to.equal(false);
+    });
+
+    it('by names that nothing has yet, where there are no hard links', async () => {
+      const { link } = fs;
+      fs.link = ((_old: unknown, _at: unknown, done: (error: Error) => void) =>
+        done(Object.assign(new Error('no links'), { code: 'EPERM' }))) as unknown as typeof link;
+      syncBuiltinESMExports();
+      try {
+        expect((await failureOf(folder.renameToFree(['sub', 'file'], ['file']))).code).to.equal('exists');
+        expect(readFileSync(bench.path('folder/file'), 'latin1')).to.equal('folder/file');
+        await folder.renameToFree(['file'], ['sub', 'renamed']);
+        expect(existsSync(bench.path('folder/file'))).to.equal(false);
+        await folder.renameToFree(['sub', 'renamed'], ['file']);
+        expect(readFileSync(bench.path('folder/file'), 'latin1')).to.equal('folder/file');
+      } finally {
+        fs.link = link;
+        syncBuiltinESMExports();
+      }
     });
 
     it('by names that nothing has yet', async () => {

@@ -1,7 +1,8 @@
 // Who may read and write the files that a machine has made, changed and renamed: nobody more than before.
 
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { expect } from 'chai';
+import { BlockError } from '../../../src/util/errors.js';
 import { requirePeer } from '../../support/peers.js';
 import { FolderLab, Machine } from './lab.js';
 
@@ -63,6 +64,24 @@ describe('vvfat: permissions of what is written', function () {
     // Before they get their names, they have what these are to have.
     const before = [...(seen.get('rename') ?? []), ...(seen.get('renameToFree') ?? [])];
     expect(new Set(before)).to.deep.equal(new Set(['600', open]));
+  });
+
+  it('are as the file system has them, where none can be set', async () => {
+    make('CHANGED', 0o755);
+    lab.watch((name, args) => {
+      if (name === 'setPermissions') throw new BlockError('permission', 'no permissions here');
+      if (name !== 'info') return;
+      const path = lab.path('disk', ...(args[0] as string[]));
+      if (existsSync(path) && (statSync(path).mode & 0o777) !== 0o755) chmodSync(path, 0o755);
+    });
+    const pc = await start();
+    pc.copyOver('CHANGED');
+    pc.copyOver('NEW');
+    pc.mtools('mmd', '::/MADE');
+    await pc.flush();
+    pc.mtools('mren', '::/MADE', '::/RENAMED');
+    await pc.flush();
+    expect(['CHANGED', 'NEW', 'RENAMED'].map(mode)).to.deep.equal(['755', '755', '755']);
   });
 
   it('stay with a file that is renamed and changed', async () => {

@@ -12,7 +12,8 @@ import type { FolderPath, HostFile, HostFolder } from '../../../host/host.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { MAX_DIRECTORY_ENTRIES } from './limits.js';
 import { Look } from './look.js';
-import { changedFolders, changeNames, flushFolders, setFolderPermissions, type Waiting } from './moves.js';
+import { changedFolders, changeNames, flushFolders, type Waiting } from './moves.js';
+import { PRIVATE_FILE, PRIVATE_FOLDER, setPermissions } from './permissions.js';
 import { type Known, keyOf, type Plan, type PlannedWrite } from './plan.js';
 import type { FoundFile } from './reader.js';
 import { createTemporary } from './temporary.js';
@@ -64,7 +65,7 @@ export async function applyPlan(request: ApplyRequest): Promise<Look> {
   }
   // Inner ones first: they are reached through the outer ones.
   for (const { path, permissions } of plan.permissions.toReversed())
-    await setFolderPermissions(folder, path, permissions);
+    await setPermissions(folder, path, PRIVATE_FOLDER, permissions);
   const gone = new Set(plan.goneFolders.map(keyOf));
   const left = changedFolders(plan).filter((path) => !gone.has(keyOf(path)));
   await flushFolders(folder, left);
@@ -81,7 +82,7 @@ async function writeTemporary(request: ApplyRequest, { found, permissions }: Pla
   try {
     try {
       await request.copy(found, file);
-      await folder.setPermissions(path, (await file.info()).id, permissions);
+      await setPermissions(folder, path, PRIVATE_FILE, permissions);
       await file.flush();
     } finally {
       await file.close();

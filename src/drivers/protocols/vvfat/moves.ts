@@ -13,6 +13,7 @@
 import type { FolderEntry, FolderPath, HostFolder } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import type { Look } from './look.js';
+import { PRIVATE_FOLDER } from './permissions.js';
 import { type Known, type KnownFile, keyOf, type Plan } from './plan.js';
 import { temporaryName } from './temporary.js';
 
@@ -36,7 +37,8 @@ export interface NameChanges {
 export async function changeNames(changes: NameChanges, look: Look, temporaries: readonly Waiting[]): Promise<void> {
   const { folder, known, plan } = changes;
   for (const { path } of plan.permissions) {
-    if (known.folders.has(keyOf(path))) await setFolderPermissions(folder, path, 0o700);
+    const there = known.folders.get(keyOf(path));
+    if (there !== undefined) await folder.setPermissions(path, there.entry.id, PRIVATE_FOLDER);
   }
   const { waiting, removed } = await stepAside(changes, look);
   const fromElsewhere = new Set(plan.permissions.map(({ path }) => keyOf(path)));
@@ -114,10 +116,6 @@ async function give(folder: HostFolder, look: Look, one: Waiting, there: KnownFi
 /** The disk goes on being read from the file, also where a later step fails. */
 function liesAt({ base }: KnownFile, path: FolderPath): void {
   if (base !== null) base.path = path;
-}
-
-export async function setFolderPermissions(folder: HostFolder, path: FolderPath, permissions: number): Promise<void> {
-  await folder.setPermissions(path, (await folder.info(path)).id, permissions);
 }
 
 export async function flushFolders(folder: HostFolder, paths: readonly FolderPath[]): Promise<void> {
