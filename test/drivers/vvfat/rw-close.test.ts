@@ -2,6 +2,7 @@
 
 import { appendFileSync, readdirSync, readFileSync, readlinkSync, renameSync, statSync } from 'node:fs';
 import { expect } from 'chai';
+import type { HostFile } from '../../../src/host/host.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { requirePeer } from '../../support/peers.js';
 import { failureOf } from '../support.js';
@@ -74,6 +75,36 @@ describe('vvfat: a disk that cannot be brought to its folder', function () {
     expect(image.includes('what the machine has put into file')).to.equal(true);
     expect(image.length).to.equal(pc.disk.length);
     expect(readFileSync(lab.path('disk/file'), 'utf8')).to.equal('of the foldertheirs');
+  });
+
+  it('needs no more space for what the machine has written than that took already', async () => {
+    const openFolder = lab.host.folders.open.bind(lab.host.folders);
+    const most: number[] = [];
+    lab.host.folders.open = async (path) => {
+      const folder = await openFolder(path);
+      const createFile = folder.createFile.bind(folder);
+      const made: HostFile[] = [];
+      folder.createFile = async (names) => {
+        const file = await createFile(names);
+        made.push(file);
+        const punchHole = file.punchHole.bind(file);
+        file.punchHole = async (offset, length) => {
+          const infos = await Promise.all(made.map((one) => one.info()));
+          most.push(infos.reduce((sum, { allocated }) => sum + allocated, 0));
+          await punchHole(offset, length);
+        };
+        return file;
+      };
+      return folder;
+    };
+    const pc = await Machine.start(lab, { floppy: true });
+    lab.write('large', Buffer.alloc(2 << 20, 'written'));
+    pc.mtools('mcopy', lab.path('large'), '::/large');
+    breakFats(pc);
+    await pc.write();
+    expect(Buffer.compare(readFileSync(imageIn(await failureOf(pc.stop()))), pc.disk)).to.equal(0);
+    expect(most.length).to.be.greaterThan(30);
+    expect(Math.max(...most)).to.be.lessThan(2.5 * (1 << 20));
   });
 
   it('is said to be lost where no image can be made', async () => {
