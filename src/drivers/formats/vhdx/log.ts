@@ -40,27 +40,23 @@ export class Replayed {
   constructor(logOffset: number, lastBytes: number, writes: readonly LogWrite[]) {
     this.#logOffset = logOffset;
     this.lastBytes = lastBytes;
-    const zeros: Zero[] = [];
-    for (const write of writes) {
-      if (write.kind === 'data') this.#data.set(write.offset, write);
+    const zeros: TimedZero[] = [];
+    const times = new Map<number, number>();
+    for (const [time, write] of writes.entries()) {
+      if (write.kind === 'zero') zeros.push({ start: write.offset, end: write.offset + write.length, time });
       else {
-        zeros.push([write.offset, write.offset + write.length]);
-        this.#forget(write.offset, write.offset + write.length);
+        this.#data.set(write.offset, write);
+        times.set(write.offset, time);
       }
     }
-    this.#zeros = joined(zeros);
-  }
-
-  #forget(start: number, end: number): void {
-    if ((end - start) / LOG_SECTOR_BYTES > this.#data.size) {
-      for (const offset of this.#data.keys()) if (offset >= start && offset < end) this.#data.delete(offset);
-    } else for (let offset = start; offset < end; offset += LOG_SECTOR_BYTES) this.#data.delete(offset);
+    for (const offset of zeroedSince(times, zeros)) this.#data.delete(offset);
+    this.#zeros = joined(zeros.map(({ start, end }) => [start, end]));
   }
 
   /** Puts what the log says of [offset, offset + length of `buffer`) over what was read there. `read`: the file itself. Rejects as that. */
   async over(read: ReadBytes, offset: number, buffer: Uint8Array): Promise<void> {
     const end = offset + buffer.length;
-    for (let i = firstBehind(this.#zeros, offset); i < this.#zeros.length && this.#zeros[i][0] < end; i++) {
+    for (let i = this.#firstBehind(offset); i < this.#zeros.length && this.#zeros[i][0] < end; i++) {
       const [from, to] = this.#zeros[i];
       buffer.fill(0, Math.max(0, from - offset), Math.min(end, to) - offset);
     }
@@ -72,6 +68,11 @@ export class Replayed {
       const from = Math.max(at, offset);
       buffer.set(sector.subarray(from - at, Math.min(LOG_SECTOR_BYTES, end - at)), from - offset);
     }
+  }
+
+  /** Index of the first range of zeroes that ends behind `offset`. */
+  #firstBehind(offset: number): number {
+    return firstIndex(this.#zeros.length, (index) => this.#zeros[index][1] > offset);
   }
 
   async #contentOf(read: ReadBytes, write: LogWrite & { kind: 'data' }): Promise<Uint8Array> {
@@ -92,6 +93,49 @@ export class Replayed {
   }
 }
 
+/** A range, and when it became zeroes: a number that grows. */
+interface TimedZero {
+  start: number;
+  end: number;
+  time: number;
+}
+
+/**
+ * Offsets of the sectors that became zeroes after they were last written, as `times` says. Each sector is looked at once, for the last range over it: what has been looked at is skipped by
+ * `next`, the index of the first sector from there on that has not.
+ */
+function* zeroedSince(times: ReadonlyMap<number, number>, zeros: readonly TimedZero[]): Generator<number> {
+  if (zeros.length === 0) return;
+  const offsets = Float64Array.from(times.keys()).sort();
+  const next = Uint32Array.from({ length: offsets.length + 1 }, (_, index) => index);
+  const nextFrom = (index: number): number => {
+    let found = index;
+    while (next[found] !== found) {
+      next[found] = next[next[found]];
+      found = next[found];
+    }
+    return found;
+  };
+  for (const { start, end, time } of zeros.toReversed()) {
+    const first = firstIndex(offsets.length, (index) => offsets[index] >= start);
+    for (let i = nextFrom(first); i < offsets.length && offsets[i] < end; i = nextFrom(i)) {
+      if (times.get(offsets[i])! < time) yield offsets[i];
+      next[i] = i + 1;
+    }
+  }
+}
+
+/** The first index below `length` that is one of those which `holds` is true for, all of them at the end; `length` where there is none. */
+function firstIndex(length: number, holds: (index: number) => boolean): number {
+  let [low, high] = [0, length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
 function joined(zeros: Zero[]): Zero[] {
   zeros.sort(([a], [b]) => a - b);
   const apart: [number, number][] = [];
@@ -101,17 +145,6 @@ function joined(zeros: Zero[]): Zero[] {
     else if (end > start) apart.push([start, end]);
   }
   return apart;
-}
-
-/** Index of the first one that ends behind `offset`. */
-function firstBehind(zeros: readonly Zero[], offset: number): number {
-  let [low, high] = [0, zeros.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (zeros[middle][1] > offset) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /**
