@@ -1,23 +1,35 @@
 // Suggestions for an unknown word: `readonly` -> `readOnly`, `bas` -> `base`.
 
-/** The known word that is spelled most like `word`: of several, the one that is as long, else the first. Undefined where none is similar. */
+/**
+ * The known word that is spelled most like `word`: of several with as many mistakes, the one that begins most like it; of those, the one that is as long, else the first. Undefined
+ * where none is similar.
+ */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   const typed = plain(word);
-  const isAsLong = (candidate: string): boolean => plain(candidate).length === typed.length;
   let best: string | undefined;
   // One mistake in three letters; two words of one letter have nothing in common.
   let bestDistance = Math.floor(typed.length / 3) + 1;
+  let bestLikeness = 0;
   for (const candidate of known) {
+    const spelled = plain(candidate);
     // `word` is the beginning of the candidate.
-    if (typed.length >= 3 && plain(candidate).startsWith(typed)) return candidate;
-    const distance = distanceOf(typed, plain(candidate), bestDistance + 1);
-    const isRather = best !== undefined && distance === bestDistance && isAsLong(candidate) && !isAsLong(best);
-    if (distance < bestDistance || isRather) {
-      bestDistance = distance;
-      best = candidate;
-    }
+    if (typed.length >= 3 && spelled.startsWith(typed)) return candidate;
+    const distance = distanceOf(typed, spelled, bestDistance + 1);
+    const likeness = commonStart(typed, spelled) + (typed.length === spelled.length ? 0.5 : 0);
+    const isBetter = best !== undefined && distance === bestDistance && likeness > bestLikeness;
+    if (distance >= bestDistance && !isBetter) continue;
+    bestDistance = distance;
+    bestLikeness = likeness;
+    best = candidate;
   }
   return best;
+}
+
+/** Letters that both begin with. */
+function commonStart(a: string, b: string): number {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  return at;
 }
 
 /** `Did you mean 'base'?`, a line of its own. */

@@ -11,6 +11,11 @@ describe('nearestWord', () => {
     expect(nearestWord('x', ['y'])).to.equal(undefined);
   });
 
+  it('is the one that begins most alike, of several', () => {
+    expect(nearestWord('bsh', ['bash', 'zsh'])).to.equal('bash');
+    expect(nearestWord('bsh', ['zsh', 'bash'])).to.equal('bash');
+  });
+
   it('is the one that is as long, of several', () => {
     for (const known of [
       ['qcow', 'qcow2'],
