@@ -32,6 +32,7 @@ export class SharedLock {
         this.#alone--;
       }
     });
+    // The caller handles a failure; the next action only waits for the end.
     this.#last = done.catch(() => undefined);
     return done;
   }

@@ -7,7 +7,7 @@ import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
-import { HOLE, holeRun } from './places.js';
+import { HOLE, holeRun, readBelow } from './places.js';
 
 /** A run of sectors that lie together. */
 export interface OverlayRun {
@@ -55,7 +55,7 @@ export abstract class OverlayNode extends FormatNode {
         const run = await this.#loadedRun(offset + done, buffer.length - done);
         const target = buffer.subarray(done, done + run.length);
         if (run.place >= 0) parts.push(later(this.file.read(run.place, target, 'read_aio')));
-        else if (run.place === HOLE) parts.push(later(this.#readParent(offset + done, target)));
+        else if (run.place === HOLE) parts.push(later(readBelow(this.file, this.cow, offset + done, target)));
         else target.fill(0);
         done += run.length;
       }
@@ -64,14 +64,6 @@ export abstract class OverlayNode extends FormatNode {
     }
     await settleAll(parts, failure);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
-  }
-
-  /** What the parent has, up to its end; zeroes beyond. */
-  async #readParent(offset: number, buffer: Uint8Array): Promise<void> {
-    const parent = this.cow;
-    const inside = parent === null ? 0 : Math.max(0, Math.min(buffer.length, parent.length - offset));
-    buffer.fill(0, inside);
-    if (inside > 0) await parent!.read(offset, buffer.subarray(0, inside));
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {

@@ -42,6 +42,24 @@ export interface Below {
   read(offset: number, buffer: Uint8Array): Promise<void>;
 }
 
+/** Changed tables of so many bytes are written before more is written to the disk. */
+export const MAX_CHANGED_BYTES = 16 << 20;
+
+/** Fills `buffer` with what lies below a hole at `offset`, up to its end; zeroes beyond. `file`: of the image that the hole is in. Rejects as reads do. */
+export async function readBelow(
+  file: ImageFile,
+  below: Below | null,
+  offset: number,
+  buffer: Uint8Array,
+): Promise<void> {
+  const inside = below === null ? 0 : Math.max(0, Math.min(buffer.length, below.length - offset));
+  if (inside < buffer.length) buffer.fill(0, inside);
+  if (inside === 0) return;
+  const stop = file.raise('read_backing_aio');
+  if (stop !== undefined) await stop;
+  await below!.read(offset, buffer.subarray(0, inside));
+}
+
 /** How far a run of holes at `offset` has one status: up to the end of what lies below, and zeroes beyond it. */
 export function holeRun(below: Below | null, offset: number, length: number): { length: number; zero: boolean } {
   const left = (below?.length ?? 0) - offset;

@@ -14,11 +14,8 @@ import { assert } from '../../../util/assert.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { prepareBlocks } from './move.js';
-import { type BlockDisk, COMPRESSED, HOLE, holeRun, takeAll, ZERO } from './places.js';
+import { type BlockDisk, COMPRESSED, HOLE, holeRun, MAX_CHANGED_BYTES, readBelow, takeAll, ZERO } from './places.js';
 import type { NewBlock } from './space.js';
-
-/** Changed tables of so many bytes are written before more is written to the disk. */
-const MAX_CHANGED_BYTES = 16 << 20;
 
 /** One run of a request, within blocks that lie one behind the other. */
 interface Run {
@@ -97,7 +94,7 @@ export class BlockRequests {
           const reading = this.#disk.compressed!.read(at, target);
           if (reading === null) continue;
           parts.push(later(reading));
-        } else if (run.place === HOLE) parts.push(later(this.#readBelow(at, target)));
+        } else if (run.place === HOLE) parts.push(later(this.#below(at, target)));
         else target.fill(0);
         done += run.length;
       }
@@ -112,20 +109,13 @@ export class BlockRequests {
     return coding === undefined ? file.read(place, buffer, 'read_aio') : coding.read(place, offset, buffer);
   }
 
+  #below(offset: number, buffer: Uint8Array): Promise<void> {
+    return readBelow(this.#disk.file, this.#disk.below, offset, buffer);
+  }
+
   #writePlace(place: number, offset: number, buffer: Uint8Array): Promise<void> {
     const { coding, file } = this.#disk;
     return coding === undefined ? file.write(place, buffer, 'write_aio') : coding.write(place, offset, buffer);
-  }
-
-  /** What the backing node has, up to its end; zeroes beyond. */
-  async #readBelow(offset: number, buffer: Uint8Array): Promise<void> {
-    const below = this.#disk.below;
-    const inside = below === null ? 0 : Math.max(0, Math.min(buffer.length, below.length - offset));
-    if (inside < buffer.length) buffer.fill(0, inside);
-    if (inside === 0) return;
-    const stop = this.#disk.file.raise('read_backing_aio');
-    if (stop !== undefined) await stop;
-    await below!.read(offset, buffer.subarray(0, inside));
   }
 
   /** The same for a status: what is encrypted has no place to be told, so that it is one run wherever it lies. Of what follows `first`, tables that are in memory are looked at. */
@@ -303,9 +293,8 @@ export class BlockRequests {
         await reading;
       }
       const reads: Promise<void>[] = [];
-      if (below > 0 && within > 0)
-        reads.push(later(this.#readBelow(start, whole.subarray(0, Math.min(within, below)))));
-      if (below > tail) reads.push(later(this.#readBelow(start + tail, whole.subarray(tail, below))));
+      if (below > 0 && within > 0) reads.push(later(this.#below(start, whole.subarray(0, Math.min(within, below)))));
+      if (below > tail) reads.push(later(this.#below(start + tail, whole.subarray(tail, below))));
       await settleAll(reads);
       whole.set(bytes, within);
       return whole;

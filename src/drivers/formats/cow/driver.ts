@@ -20,13 +20,10 @@ import { SECTOR_BYTES } from '../../../util/numbers.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
-import { holeRun } from '../blocks/places.js';
+import { holeRun, MAX_CHANGED_BYTES, readBelow } from '../blocks/places.js';
 import { describeFile } from './backing.js';
 import { SectorBitmap } from './bitmap.js';
 import { encodeDate, type Header, parseHeader } from './header.js';
-
-/** Changed bitmaps of so many bytes are written before more is written to the disk. */
-const MAX_CHANGED_BYTES = 16 << 20;
 
 /** A part of a request: bytes. */
 interface Run {
@@ -120,7 +117,7 @@ export class CowNode extends FormatNode {
         const target = buffer.subarray(done, done + run.length);
         const part = run.isWritten
           ? this.#file.read(this.#placeOf(at), target, 'read_aio')
-          : this.#readBelow(at, target);
+          : readBelow(this.#file, this.cow, at, target);
         parts.push(later(part));
         done += run.length;
       }
@@ -129,17 +126,6 @@ export class CowNode extends FormatNode {
     }
     await settleAll(parts, failure);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
-  }
-
-  /** What the backing file has, up to its end; zeroes beyond. */
-  async #readBelow(offset: number, buffer: Uint8Array): Promise<void> {
-    const { cow } = this;
-    const inside = cow === null ? 0 : Math.max(0, Math.min(buffer.length, cow.length - offset));
-    buffer.fill(0, inside);
-    if (inside === 0) return;
-    const stop = this.#file.raise('read_backing_aio');
-    if (stop !== undefined) await stop;
-    await cow!.read(offset, buffer.subarray(0, inside));
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {

@@ -9,16 +9,13 @@ import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
-import { HOLE, holeRun, ZERO } from '../blocks/places.js';
+import { HOLE, holeRun, MAX_CHANGED_BYTES, readBelow, ZERO } from '../blocks/places.js';
 import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import type { SparseHeader } from './header.js';
 import type { Part } from './part.js';
 import type { SparseOwner } from './sparse-part.js';
-
-/** Changed tables of so many bytes are written before more is written to the disk. */
-const MAX_CHANGED_BYTES = 16 << 20;
 
 /** Grains that are read at once, at most. */
 const MAX_GROUP = 32;
@@ -90,7 +87,7 @@ export class CompressedPart implements Part {
           continue;
         }
         if (place === HOLE) {
-          parts.push(later(this.#readHole(at, target)));
+          parts.push(later(readBelow(this.file, this.#owner.below(), at, target)));
           continue;
         }
         if (group.length > 0 && !this.#follows(group, place)) {
@@ -118,13 +115,6 @@ export class CompressedPart implements Part {
       if (place !== undefined) return place;
       await this.#tables.load(index);
     }
-  }
-
-  async #readHole(offset: number, target: Uint8Array): Promise<void> {
-    const below = this.#owner.below();
-    const inside = below === null ? 0 : Math.max(0, Math.min(target.length, below.length - offset));
-    target.fill(0, inside);
-    if (inside > 0) await below!.read(offset, target.subarray(0, inside));
   }
 
   /** Grains that stand one behind the other are read at once. */
