@@ -126,7 +126,7 @@ function writeRaw(path: string, sizeMib: number, zeroPart: number, seed: number)
   closeSync(fd);
 }
 
-function qemuImg(...words: string[]): void {
+export function qemuImg(...words: string[]): void {
   const { status, stderr } = spawnSync('qemu-img', words, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`qemu-img ${words.join(' ')}: ${stderr}`);
 }
