@@ -1,11 +1,13 @@
 // Changes of an image's size, and an image that is emptied.
 
 import { expect } from 'chai';
-import { expectAllHonest, expectContent, statusRuns } from './checks.js';
+import type { Located } from '../../src/block/types.js';
+import { reopenUsed } from '../drivers/support.js';
+import { expectAllHonest, expectContent, expectSame, statusRuns } from './checks.js';
 import { codeOf } from './entry.js';
 import { bytesOf, type Suite } from './suite.js';
 
-export function sizeBehaviours({ capabilities, size, unit, behaves }: Suite): void {
+export function sizeBehaviours({ capabilities, driver, size, unit, behaves }: Suite): void {
   if (capabilities.truncate > 0 && !capabilities.shrinks) {
     behaves('grows with zeroes, and does not shrink', async ({ node, fresh, below, seed, again }) => {
       await node.write(0, fresh.fill(3));
@@ -84,6 +86,29 @@ export function sizeBehaviours({ capabilities, size, unit, behaves }: Suite): vo
       await expectContent(opened, below);
       await expectAllHonest(opened, below, seed);
     });
+
+    if (capabilities.reopen) {
+      behaves(
+        'that was emptied keeps what a read may still go to when it becomes read-only',
+        async ({ node, place }) => {
+          await node.write(0, new Uint8Array(size).fill(6));
+          const located: Located = { file: null, offset: 0, guard: null };
+          if (place.sim === null || !node.locate(0, 512, false, located)) return;
+          // Where there is a guard, the node waits for the read.
+          const isGuarded = located.guard !== null;
+          located.guard?.release();
+          if (isGuarded) return;
+          await node.makeEmpty();
+          await reopenUsed(node, true);
+          const there = place.sim.readFile(`/${driver.content}`).subarray(located.offset, located.offset + 512);
+          expectSame(there, new Uint8Array(512).fill(6), 'what was located');
+          await reopenUsed(node, false);
+          await node.graph.closeAll();
+          const left = place.sim.readFile(`/${driver.content}`).subarray(located.offset, located.offset + 512);
+          expectSame(left, new Uint8Array(left.length), 'what was located, after the close');
+        },
+      );
+    }
   } else {
     behaves('is not emptied', async ({ node, fresh }) => {
       expect(await codeOf(node.makeEmpty())).to.equal('unsupported');

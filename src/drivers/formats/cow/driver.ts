@@ -235,13 +235,20 @@ export class CowNode extends FormatNode {
   /** All is in the file, which is no longer than it need be. */
   async #finish(): Promise<void> {
     await this.#commits.commit();
-    if (this.#isEmpty) await this.#file.discard(this.#header.dataOffset, this.#file.length - this.#header.dataOffset);
     await this.#file.trim();
+  }
+
+  /** Gives back what `makeEmpty` has dropped. Only at the close: before it, a read that was located may still go there. */
+  async #dropUnused(): Promise<void> {
+    const { dataOffset } = this.#header;
+    if (this.#isEmpty) await this.#file.discard(dataOffset, this.#file.length - dataOffset);
   }
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (this.readOnly) return;
+      await this.#finish();
+      await this.#dropUnused();
     } finally {
       this.#bitmap.pages.clear();
     }

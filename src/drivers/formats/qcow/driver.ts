@@ -190,13 +190,19 @@ export class QcowNode extends BlocksNode {
   /** All is in the file, which is no longer than it need be. */
   async #finish(): Promise<void> {
     await this.commit();
+    await this.file.trim();
+  }
+
+  /** Gives back what `makeEmpty` has dropped. Only at the close: before it, a read that was located may still go there. */
+  async #dropUnused(): Promise<void> {
     if (this.#isEmpty && !this.space.hasTaken) await this.file.cut(Math.min(this.#metadataEnd, this.file.length));
-    else await this.file.trim();
   }
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (this.readOnly) return;
+      await this.#finish();
+      await this.#dropUnused();
     } finally {
       this.tables.clear();
       this.#cipher?.close();

@@ -358,7 +358,9 @@ export class VmdkNode extends FormatNode {
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (this.readOnly) return;
+      await this.#finish();
+      for (const { part } of this.#parts) if (part instanceof SparsePart) await part.dropUnused();
     } finally {
       for (const { part } of this.#parts) part.clear();
     }

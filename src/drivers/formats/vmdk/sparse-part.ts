@@ -131,10 +131,14 @@ export class SparsePart implements Part {
     this.#space.hasTaken = false;
   }
 
-  async trim(): Promise<void> {
-    if (this.#emptyEnd !== null && !this.#space.hasTaken)
-      await this.file.cut(Math.min(this.#emptyEnd, this.file.length));
-    else await this.file.trim();
+  trim(): Promise<void> {
+    return this.file.trim();
+  }
+
+  /** Gives back what `makeEmpty` has dropped. Only when the image is closed: before that, a read that was located may still go there. */
+  async dropUnused(): Promise<void> {
+    if (this.#emptyEnd === null || this.#space.hasTaken) return;
+    await this.file.cut(Math.min(this.#emptyEnd, this.file.length));
   }
 
   /** Tables are read anew. */
