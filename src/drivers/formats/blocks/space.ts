@@ -1,5 +1,7 @@
-// The space of a file in blocks of one size, from `start` on: new blocks are taken from its end.
+// The space of a file in blocks of one size: new ones, and what else the format stores there, are taken from its end. What is given back at the end makes the file shorter when it is closed;
+// a block that is given back elsewhere is taken again first.
 
+import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 
 /** A block for new content. */
@@ -13,15 +15,17 @@ export interface NewBlock {
 export class BlockSpace {
   readonly #file: ImageFile;
   readonly #blockBytes: number;
+  readonly #unit: number;
   #end: number;
   /** Blocks that were allocated, and are not in use. */
   readonly #spare: NewBlock[] = [];
 
-  /** `end`: where the first new block goes. */
-  constructor(file: ImageFile, blockBytes: number, end: number) {
+  /** `end`: where the first new block goes, or before it, where blocks begin at multiples of `unit`. */
+  constructor(file: ImageFile, blockBytes: number, end: number, unit = 1) {
     this.#file = file;
     this.#blockBytes = blockBytes;
     this.#end = end;
+    this.#unit = unit;
   }
 
   /** End of what was ever allocated. */
@@ -33,23 +37,28 @@ export class BlockSpace {
   async take(): Promise<NewBlock> {
     const spare = this.#spare.pop();
     if (spare === undefined) return this.takeRun(1);
-    return { ...spare, fresh: (await this.#grown(spare.offset, 1)) || spare.fresh };
+    return { ...spare, fresh: (await this.#grown(spare.offset, this.#blockBytes)) || spare.fresh };
   }
 
   /** The same for blocks that lie one behind the other, at the end. */
-  async takeRun(blocks: number): Promise<NewBlock> {
-    const offset = this.#end;
-    this.#end = offset + blocks * this.#blockBytes;
-    return { offset, fresh: await this.#grown(offset, blocks) };
+  takeRun(blocks: number): Promise<NewBlock> {
+    return this.takeBytes(blocks * this.#blockBytes, this.#unit);
   }
 
-  /** The file has these blocks; resolves to whether they are known to read as zeroes. Where it rejects, they are free again. */
-  async #grown(offset: number, blocks: number): Promise<boolean> {
-    const end = offset + blocks * this.#blockBytes;
+  /** The same for `bytes` at the end, from a multiple of `unit` on. */
+  async takeBytes(bytes: number, unit: number): Promise<NewBlock> {
+    const offset = roundUp(this.#end, unit);
+    this.#end = offset + bytes;
+    return { offset, fresh: await this.#grown(offset, bytes) };
+  }
+
+  /** The file has these bytes; resolves to whether they are known to read as zeroes. Where it rejects, they are free again. */
+  async #grown(offset: number, bytes: number): Promise<boolean> {
+    const end = offset + bytes;
     try {
       await this.#file.ensureLength(end);
     } catch (error) {
-      this.giveBackRun({ offset, fresh: false }, blocks);
+      this.giveBackBytes({ offset, fresh: false }, bytes);
       throw error;
     }
     return this.#file.takeFresh(offset, end);
@@ -57,15 +66,25 @@ export class BlockSpace {
 
   /** The block is not in use. `fresh`: nothing was written to it. */
   giveBack(block: NewBlock): void {
-    this.giveBackRun(block, 1);
+    this.giveBackBytes(block, this.#blockBytes);
   }
 
   /** The same for those of `takeRun`. */
-  giveBackRun({ offset, fresh }: NewBlock, blocks: number): void {
-    if (offset + blocks * this.#blockBytes === this.#end) {
+  giveBackRun(run: NewBlock, blocks: number): void {
+    this.giveBackBytes(run, blocks * this.#blockBytes);
+  }
+
+  /** The same for those of `takeBytes`: what is no whole block, and does not lie at the end, stays lost. */
+  giveBackBytes({ offset, fresh }: NewBlock, bytes: number): void {
+    const size = this.#blockBytes;
+    if (offset + bytes === this.#end) {
       this.#end = offset;
+      this.#file.giveBack(offset, offset + bytes, fresh);
       return;
     }
-    for (let i = blocks - 1; i >= 0; i--) this.#spare.push({ offset: offset + i * this.#blockBytes, fresh });
+    const first = roundUp(offset, this.#unit);
+    for (let at = first + (Math.floor((offset + bytes - first) / size) - 1) * size; at >= first; at -= size) {
+      this.#spare.push({ offset: at, fresh });
+    }
   }
 }

@@ -181,7 +181,8 @@ export class PackedClusters implements CompressedBlocks {
     const { file, memory, space, tables } = this.#disk;
     const room = clusters.reduce((sum, { data }) => sum + roundUp(data!.length, SECTOR_BYTES), 0);
     if (room === 0) return;
-    const start = await space.takePacked(room, packedLimit(this.#clusterBits));
+    const taken = await space.takePacked(room, packedLimit(this.#clusterBits));
+    const start = taken.offset;
     const stored = memory.allocate(room);
     const places: Packed[] = [];
     try {
@@ -195,7 +196,7 @@ export class PackedClusters implements CompressedBlocks {
       }
       await file.write(start, stored, 'write_compressed');
     } catch (error) {
-      space.giveBackPacked(start, room);
+      space.giveBackPacked({ ...taken, fresh: false }, room);
       throw error;
     } finally {
       memory.free(stored);

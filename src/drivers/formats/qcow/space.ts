@@ -1,11 +1,11 @@
 // The space of a qcow file: all that is new goes to its end. Clusters and tables begin where a cluster can, compressed data at a sector, so that no write tears what was
-// written before it. Nothing in the file says what is free, so what was written and is not in use stays lost.
+// written before it. Nothing in the file says what is free, so what was written and is not in use stays lost when the image is closed.
 
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import type { BlockSource } from '../blocks/places.js';
-import type { NewBlock } from '../blocks/space.js';
+import { BlockSpace, type NewBlock } from '../blocks/space.js';
 import type { TableSource } from '../blocks/two-level-table.js';
 import { ENTRY_BYTES, type Header } from './header.js';
 
@@ -13,9 +13,7 @@ export class QcowSpace implements BlockSource, TableSource {
   readonly #file: ImageFile;
   readonly #clusterBytes: number;
   readonly #tableBytes: number;
-  #end: number;
-  /** Clusters that were allocated, and are not in use. */
-  readonly #spare: NewBlock[] = [];
+  readonly #blocks: BlockSpace;
   /** Something was taken since this was last set to false. */
   hasTaken = false;
 
@@ -24,64 +22,39 @@ export class QcowSpace implements BlockSource, TableSource {
     this.#clusterBytes = 2 ** clusterBits;
     this.#tableBytes = ENTRY_BYTES * 2 ** l2Bits;
     // The last cluster may lack its end, which is to become its own.
-    this.#end = roundUp(file.length, this.#clusterBytes);
+    const end = roundUp(file.length, this.#clusterBytes);
+    this.#blocks = new BlockSpace(file, this.#clusterBytes, end, this.#clusterBytes);
   }
 
-  async take(): Promise<NewBlock> {
+  take(): Promise<NewBlock> {
     this.hasTaken = true;
-    const spare = this.#spare.pop();
-    if (spare === undefined) return this.#claim(this.#clusterBytes, this.#clusterBytes);
-    try {
-      // The file may have been cut since.
-      await this.#file.ensureLength(spare.offset + this.#clusterBytes);
-      return spare;
-    } catch (error) {
-      this.#spare.push(spare);
-      throw error;
-    }
+    return this.#blocks.take();
   }
 
   giveBack(block: NewBlock): void {
-    if (!this.#release(block.offset, this.#clusterBytes)) this.#spare.push(block);
+    this.#blocks.giveBack(block);
   }
 
   takeTable(): Promise<NewBlock> {
-    return this.#claim(this.#tableBytes, this.#clusterBytes);
+    this.hasTaken = true;
+    return this.#blocks.takeBytes(this.#tableBytes, this.#clusterBytes);
   }
 
   giveBackTable(table: NewBlock): void {
-    this.#release(table.offset, this.#tableBytes);
+    this.#blocks.giveBackBytes(table, this.#tableBytes);
   }
 
   /** Takes room for compressed data, in whole sectors, below `limit`. Rejects with `limit`, `no-space`, `io`. */
-  async takePacked(bytes: number, limit: number): Promise<number> {
-    const { offset } = await this.#claim(bytes, SECTOR_BYTES);
-    if (offset + bytes <= limit) return offset;
-    this.giveBackPacked(offset, bytes);
+  async takePacked(bytes: number, limit: number): Promise<NewBlock> {
+    this.hasTaken = true;
+    const room = await this.#blocks.takeBytes(bytes, SECTOR_BYTES);
+    const { offset } = room;
+    if (offset + bytes <= limit) return room;
+    this.giveBackPacked(room, bytes);
     throw BlockError.at(this.#file.path, 'limit', 'No room for compressed data', { offset, operation: 'allocate' });
   }
 
-  giveBackPacked(offset: number, bytes: number): void {
-    this.#release(offset, bytes);
-  }
-
-  /** Takes `bytes` at the end, for which the file has grown. Where it rejects, they are free again. */
-  async #claim(bytes: number, unit: number): Promise<NewBlock> {
-    this.hasTaken = true;
-    const offset = roundUp(this.#end, unit);
-    this.#end = offset + bytes;
-    try {
-      await this.#file.ensureLength(this.#end);
-    } catch (error) {
-      this.#release(offset, bytes);
-      throw error;
-    }
-    return { offset, fresh: this.#file.takeFresh(offset, offset + bytes) };
-  }
-
-  #release(offset: number, bytes: number): boolean {
-    if (offset + bytes !== this.#end) return false;
-    this.#end = offset;
-    return true;
+  giveBackPacked(room: NewBlock, bytes: number): void {
+    this.#blocks.giveBackBytes(room, bytes);
   }
 }
