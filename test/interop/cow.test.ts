@@ -83,6 +83,25 @@ describe('cow images and the tools of user-mode-linux', function () {
     }
   });
 
+  it('commit -d leaves the image as uml_moo -d does: with the date of before, so that both tell that the backing file was changed', () => {
+    const random = new Random(1, 4);
+    const left = ['uml_moo -d', 'commit -d'].map((way) => {
+      writeFileSync(shop.path('base'), Buffer.alloc(100 * SECTOR, random.between(1, 255)));
+      utimesSync(shop.path('base'), 1000, 1000);
+      shop.must('sh', '-c', 'rm -f *.cow; uml_mkcow a.cow base');
+      expect(shop.ours('io', '-f', 'cow', '-c', `write -P 7 ${3 * SECTOR} ${9 * SECTOR}`, 'a.cow').code).to.equal(0);
+      if (way === 'uml_moo -d') shop.must('uml_moo', '-d', 'a.cow');
+      else expect(shop.ours('commit', '-d', '-f', 'cow', 'a.cow').code).to.equal(0);
+      const image = readFileSync(shop.path('a.cow'));
+      const refused = shop.run('uml_moo', 'a.cow', 'merged');
+      expect(refused.code, way).to.equal(1);
+      expect(refused.stderr, way).to.match(/mtime mismatch/);
+      expect(shop.ours('map', '-f', 'cow', 'a.cow').stderr, way).to.match(/was changed since 'a.cow' was made over it/);
+      return image;
+    });
+    expect(left[0].equals(left[1])).to.equal(true);
+  });
+
   it(`versions 1, 2 and 3 are read as by uml_moo (${spanOf(SEEDS)})`, () => {
     for (const seed of SEEDS) {
       const random = new Random(seed, 3);
