@@ -16,7 +16,7 @@ import { viewLe64, viewOf } from '../../../util/bytes.js';
 import { crc32c } from '../../../util/crc32c.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
-import { getGuid, putGuid } from './guid.js';
+import { getGuid, NO_GUID, putGuid } from './guid.js';
 
 export const MIB = 1 << 20;
 export const SIGNATURE = 'vhdxfile';
@@ -122,7 +122,8 @@ export function parseHeader(head: Uint8Array, path: string): Header {
     throw invalid(path, 'No valid VHDX header found');
   }
   const logVersion = viewOf(partOf(head, 1 + header.index)).getUint16(Field.logVersion, true);
-  if (logVersion !== 0) {
+  // Of a log without entries, the version does not count.
+  if (logVersion !== 0 && header.logGuid !== NO_GUID) {
     throw BlockError.at(path, 'unsupported', `The log has version ${logVersion}, which is not known`, {
       operation: 'open',
     });

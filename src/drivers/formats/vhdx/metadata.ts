@@ -92,7 +92,9 @@ export async function readMetadata(read: ReadBytes, [start, end]: Range, path: s
   const itemOf = async (guid: string, name: string, length: number): Promise<Uint8Array> => {
     const place = places.get(guid);
     if (place === undefined) throw invalid(`The metadata have no ${name}`);
-    const [from] = place;
+    const [from, to] = place;
+    if (to - from !== length)
+      throw invalid(`The metadata item of the ${name} has ${to - from} bytes, and not ${length}`);
     const bytes = new Uint8Array(length);
     await read(from, bytes);
     return bytes;
