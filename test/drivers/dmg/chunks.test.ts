@@ -119,6 +119,22 @@ describe('dmg: chunks', () => {
     ]);
   });
 
+  it('for which the system has no library are said when the image is opened, and name it there and where they are read', async () => {
+    for (const [kind, type, library] of [
+      [Kind.bzip2, 'bzip2', 'libbz2'],
+      [Kind.lzma, 'xz', 'liblzma'],
+    ] as const) {
+      const missing = `${type} needs the system's library ${library}, which is not installed`;
+      const { sectors, reason, warnings } = await readSectors(withKind(1, kind), type);
+      expect(sectors).to.deep.equal([1, 2, 3, ...Array(4).fill('unsupported'), 21, 22]);
+      expect(reason).to.equal(`The chunk at 1536 of the disk: ${missing}`);
+      expect(warnings).to.deep.equal([
+        `warning: Image contains chunks of type ${kind.toString(16)}, accessing them will result in I/O errors: ${missing}`,
+      ]);
+      expect((await readSectors(withKind(1, kind))).warnings, 'it is there').to.deep.equal([]);
+    }
+  });
+
   it('of comments, and ends, wherever they stand, hold nothing', async () => {
     for (const kind of [Kind.comment, Kind.end]) {
       const { sectors, warnings } = await readSectors(withKind(1, kind));

@@ -1,6 +1,9 @@
 // Images of Apple on a simulated disk, with numbers in them changed, and what the disk reads as, sector by sector.
 
 import { openNode } from '../../../src/block/open.js';
+import type { StreamType } from '../../../src/host/host.js';
+import { missingLibrary } from '../../../src/host/real/codecs.js';
+import type { SimHost } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
 import {
   CHUNK_BYTES,
@@ -45,9 +48,17 @@ export interface Read {
   warnings: string[];
 }
 
-/** Rejects where the image cannot be opened. */
-export async function readSectors(image: Uint8Array): Promise<Read> {
+/** The system has no library of this kind. */
+function dropLibrary({ codecs }: SimHost, type: StreamType): void {
+  const { decompress } = codecs;
+  codecs.decompress = (asked, input, output) =>
+    asked === type ? Promise.reject(missingLibrary(type)) : decompress.call(codecs, asked, input, output);
+}
+
+/** Rejects where the image cannot be opened. `without`: a library that is missing. */
+export async function readSectors(image: Uint8Array, without?: StreamType): Promise<Read> {
   const { host, graph, warnings } = makeBench();
+  if (without !== undefined) dropLibrary(host, without);
   host.writeFile(IMAGE, image);
   const node = await openNode(graph, IMAGE, { readOnly: true });
   const sectors: (number | string)[] = [];

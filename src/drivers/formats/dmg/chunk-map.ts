@@ -2,7 +2,7 @@
 //
 // Tables need not list them in that order, nor keep them apart. What several chunks lay claim to is read from none of them, as nothing says which one is right.
 
-import { type Chunk, chunksOf, isReadable, mostChunksOf } from './chunks.js';
+import { type Chunk, chunksOf, mostChunksOf } from './chunks.js';
 
 export interface FoundChunk extends Chunk {
   /** The same number for the same chunk. */
@@ -12,8 +12,8 @@ export interface FoundChunk extends Chunk {
 }
 
 export class ChunkMap {
-  /** Kinds of chunks that cannot be read; each once. */
-  readonly unreadable: ReadonlySet<number>;
+  /** The kinds of all chunks; each once. */
+  readonly kinds: ReadonlySet<number>;
   readonly #kinds: Uint32Array;
   readonly #starts: Float64Array;
   readonly #ends: Float64Array;
@@ -32,18 +32,18 @@ export class ChunkMap {
     this.#places = new Float64Array(room);
     this.#stored = new Float64Array(room);
     this.#claimed = new Float64Array(room);
-    const unreadable = new Set<number>();
+    const kinds = new Set<number>();
     let count = 0;
     let isSorted = true;
     for (const resource of resources) {
       for (const chunk of chunksOf(resource, dataOffset, count, path)) {
-        if (!isReadable(chunk.kind)) unreadable.add(chunk.kind);
+        kinds.add(chunk.kind);
         if (chunk.end === chunk.start) continue;
         isSorted &&= count === 0 || this.#starts[count - 1] <= chunk.start;
         this.#put(count++, chunk);
       }
     }
-    this.unreadable = unreadable;
+    this.kinds = kinds;
     this.#length = count;
     if (!isSorted) this.#sort();
     for (let i = 1; i < count; i++) this.#claimed[i] = Math.max(this.#claimed[i - 1], this.#ends[i - 1]);

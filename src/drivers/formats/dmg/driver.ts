@@ -10,8 +10,10 @@ import { BlockError } from '../../../util/errors.js';
 import { checkData } from './check-data.js';
 import { ChunkMap } from './chunk-map.js';
 import { ChunkReader } from './chunk-reader.js';
+import { isReadable } from './chunks.js';
 import { Kind } from './header.js';
 import type { Layout } from './layout.js';
+import { missingCodec } from './unpack.js';
 
 export class DmgNode extends ReadOnlyFormatNode {
   override readonly driver = 'dmg';
@@ -32,11 +34,17 @@ export class DmgNode extends ReadOnlyFormatNode {
     return { checkData: (report) => checkData(this.primary!, this.host, this.#reader, report) };
   }
 
-  /** Says which chunks cannot be read, in QEMU's words for those that it does not know either. */
-  warnOfUnreadable(): void {
-    for (const kind of this.#chunks.unreadable) {
-      const what = kind === Kind.lzfse ? 'compressed by lzfse' : `of unknown type ${kind.toString(16)}`;
-      this.graph.warn(`warning: Image contains chunks ${what}, accessing them will result in I/O errors`);
+  /** Says which chunks cannot be read, in QEMU's words for those that it does not know either, and which library is missing. */
+  async warnOfUnreadable(): Promise<void> {
+    const warn = (what: string, reason = ''): void =>
+      this.graph.warn(`warning: Image contains chunks ${what}, accessing them will result in I/O errors${reason}`);
+    for (const kind of this.#chunks.kinds) {
+      if (kind === Kind.lzfse) warn('compressed by lzfse');
+      else if (!isReadable(kind)) warn(`of unknown type ${kind.toString(16)}`);
+      else {
+        const missing = await missingCodec(this.host.codecs, kind);
+        if (missing !== null) warn(`of type ${kind.toString(16)}`, `: ${missing}`);
+      }
     }
   }
 
