@@ -66,6 +66,8 @@ export interface CheckFinding {
   severity: 'corruption' | 'leak' | 'check-error';
   /** The table whose entry is at fault: `l1`, `l2`, `refcount-table`. */
   table?: string;
+  /** Name of the file that the table lies in, where an image has several that have tables. */
+  extent?: string;
   /** Index of the entry in its table. */
   index?: number;
   /** The entry as the table has it. */

@@ -2,8 +2,10 @@
 
 import { expect } from 'chai';
 import { createImage } from '../../../src/block/create.js';
+import { findingText } from '../../../src/block/finding-text.js';
 import { denyGate } from '../../../src/block/gate.js';
 import { openNode } from '../../../src/block/open.js';
+import { checkImage } from '../../../src/workspace/check.js';
 import { type Bench, failureOf, makeBench, readNode, used } from '../support.js';
 
 const MIB = 1 << 20;
@@ -141,5 +143,40 @@ describe('extents of VMDK', () => {
     const withoutId = (text: string): string => text.replace(/^CID=[0-9a-f]{7}$/m, 'CID').replaceAll('\0', '');
     expect(after).not.to.equal(before);
     expect(withoutId(after)).to.equal(withoutId(before));
+  });
+
+  it('that are sparse are checked: grains are named by their sector on the disk, as by qemu-img, and tables by the extent', async () => {
+    const grain = 65536;
+    const size = 1024 * grain;
+    for (const name of ['/x.vmdk', '/y.vmdk']) await createImage(bench.graph, name, { driver: 'vmdk', size });
+    const lines = ['x', 'y'].map((name) => `RW ${size / 512} SPARSE "${name}.vmdk"`);
+    describeDisk(bench, 'twoGbMaxExtentSparse', ...lines);
+    const node = await used(openNode(bench.graph, '/disk.vmdk'));
+    // Of each extent the second grain, and one of the second table.
+    for (const start of [0, size]) {
+      await node.write(start + grain, Buffer.alloc(512, 1));
+      await node.write(start + 513 * grain, Buffer.alloc(512, 1));
+    }
+    await bench.graph.closeAll();
+    for (const name of ['/x.vmdk', '/y.vmdk']) {
+      const image = Buffer.from(bench.host.readFile(name));
+      const directory = image.readUInt32LE(56) * 512;
+      image.writeUInt32LE(0xf_ffff, image.readUInt32LE(directory) * 512 + 4);
+      image.writeUInt32LE(0xf_ffff, directory + 4);
+      bench.host.writeFile(name, image);
+    }
+    const texts: string[] = [];
+    await checkImage(bench.graph, '/disk.vmdk', {}, (finding) => texts.push(findingText(finding)));
+    expect(texts).to.deep.equal(
+      [
+        ['/x.vmdk', 128],
+        ['/y.vmdk', size / 512 + 128],
+      ].flatMap(([name, sector]) => [
+        `ERROR: cluster offset for sector ${sector} points after EOF`,
+        `ERROR: grain table 0 of the extent '${name}' and its copy differ`,
+        `ERROR: grain table 1 of the extent '${name}' lies outside of the file, or over other metadata`,
+      ]),
+    );
+    await bench.graph.closeAll();
   });
 });

@@ -1,6 +1,7 @@
 // Extents of the kind seSparse, which are only read: what they read as, and what is refused of them.
 
 import { expect } from 'chai';
+import { findingText } from '../../../src/block/finding-text.js';
 import { openNode } from '../../../src/block/open.js';
 import { changeOptions } from '../../../src/block/reopen.js';
 import type { BlockErrorCode } from '../../../src/util/errors.js';
@@ -119,6 +120,23 @@ describe('seSparse extents of VMDK', () => {
       ['vmdk-grain-beyond-end', 72],
       ['vmdk-table-misplaced', 1],
     ]);
+  });
+
+  it('of which a disk has several are told apart: grains by their place on the disk, tables by the name of the file', async () => {
+    const size = SIZE - (SIZE % SE_GRAIN);
+    const extents = ['e', 'f'].map((filename) => ({ size, filename }));
+    bench.host.writeFile('/disk.vmdk', Buffer.from(seDescriptor(extents)));
+    const { content, directory, tables } = place({ size });
+    content.writeBigUInt64LE((3n << 60n) | (5n << 48n), tables + 8);
+    content.writeBigUInt64LE((1n << 60n) | 2n, directory + 8);
+    bench.host.writeFile('/f', content);
+    const texts: string[] = [];
+    await checkImage(bench.graph, '/disk.vmdk', {}, (finding) => texts.push(findingText(finding)));
+    expect(texts).to.deep.equal([
+      `ERROR: cluster offset for sector ${size / 512 + 8} points after EOF`,
+      "ERROR: grain table 1 of the extent '/f' lies outside of the file, or over other metadata",
+    ]);
+    await bench.graph.closeAll();
   });
 
   async function found(): Promise<unknown[]> {

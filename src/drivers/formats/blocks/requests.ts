@@ -9,19 +9,14 @@
 // stays so. What is discarded, and what becomes zeroes, keeps its block, whose space in the file is given back. A compressed block has no such place, and gets one when it is
 // written to.
 
-import type { BlockStatus, Extent, Located, MovePlace, ZeroFlags } from '../../../block/types.js';
+import type { Extent, MovePlace, ZeroFlags } from '../../../block/types.js';
 import { assert } from '../../../util/assert.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { prepareBlocks } from './move.js';
-import { type BlockDisk, COMPRESSED, HOLE, holeRun, MAX_CHANGED_BYTES, readBelow, takeAll, ZERO } from './places.js';
+import { type BlockDisk, COMPRESSED, HOLE, MAX_CHANGED_BYTES, takeAll, ZERO } from './places.js';
+import { BlockReads } from './reads.js';
 import type { NewBlock } from './space.js';
-
-/** One run of a request, within blocks that lie one behind the other. */
-interface Run {
-  place: number;
-  length: number;
-}
 
 /** What is written to the file at once. */
 interface Piece {
@@ -31,147 +26,27 @@ interface Piece {
   bytes: Uint8Array;
 }
 
-export class BlockRequests {
-  readonly #disk: BlockDisk;
+export class BlockRequests extends BlockReads<BlockDisk> {
   readonly #locks = new RangeLock();
 
-  constructor(disk: BlockDisk) {
-    this.#disk = disk;
-  }
-
-  /** The run at `offset`, of `length` bytes at most; null where a table is to be read first. Throws `corrupt-image`. */
-  #runAt(offset: number, length: number): Run | null {
-    const { blockBytes, tables } = this.#disk;
-    const first = Math.floor(offset / blockBytes);
-    const place = tables.place(first);
-    if (place === undefined) return null;
-    const within = offset - first * blockBytes;
-    let end = blockBytes - within;
-    for (let index = first + 1; end < length; index++) {
-      if (tables.place(index) !== follower(place, index - first, blockBytes)) break;
-      end += blockBytes;
-    }
-    return { place: place < 0 ? place : place + within, length: Math.min(end, length) };
-  }
-
-  async #loadedRun(offset: number, length: number): Promise<Run> {
-    for (;;) {
-      const run = this.#runAt(offset, length);
-      if (run !== null) return run;
-      await this.#disk.tables.load(Math.floor(offset / this.#disk.blockBytes));
-    }
-  }
-
-  /** `BlockNode.locate`: nothing is made here, as it is asked for each request. */
-  locate(offset: number, length: number, write: boolean, into: Located): boolean {
-    const { blockBytes, tables, file, coding } = this.#disk;
-    const first = Math.floor(offset / blockBytes);
-    const place = tables.place(first);
-    if (place === undefined || place === COMPRESSED) return false;
-    const last = Math.floor((offset + length - 1) / blockBytes);
-    for (let index = first + 1; index <= last; index++) {
-      if (tables.place(index) !== follower(place, index - first, blockBytes)) return false;
-    }
-    if (place >= 0) {
-      return coding === undefined && file.link.locate(place + offset - first * blockBytes, length, write, into);
-    }
-    if (write || (place === HOLE && this.#disk.below !== null)) return false;
-    into.file = null;
-    into.guard = null;
-    return true;
-  }
-
-  async read(offset: number, buffer: Uint8Array): Promise<void> {
-    const parts: Promise<void>[] = [];
-    let failure: { error: unknown } | null = null;
-    try {
-      for (let done = 0; done < buffer.length; ) {
-        const at = offset + done;
-        const run = this.#runAt(at, buffer.length - done) ?? (await this.#loadedRun(at, buffer.length - done));
-        const target = buffer.subarray(done, done + run.length);
-        if (run.place >= 0) parts.push(later(this.#readPlace(run.place, at, target)));
-        else if (run.place === COMPRESSED) {
-          const reading = this.#disk.compressed!.read(at, target);
-          if (reading === null) continue;
-          parts.push(later(reading));
-        } else if (run.place === HOLE) parts.push(later(this.#below(at, target)));
-        else target.fill(0);
-        done += run.length;
-      }
-    } catch (error) {
-      failure = { error };
-    }
-    await settleAll(parts, failure);
-  }
-
-  #readPlace(place: number, offset: number, buffer: Uint8Array): Promise<void> {
-    const { coding, file } = this.#disk;
-    return coding === undefined ? file.read(place, buffer, 'read_aio') : coding.read(place, offset, buffer);
-  }
-
-  #below(offset: number, buffer: Uint8Array): Promise<void> {
-    return readBelow(this.#disk.file, this.#disk.below, offset, buffer);
-  }
-
   #writePlace(place: number, offset: number, buffer: Uint8Array): Promise<void> {
-    const { coding, file } = this.#disk;
+    const { coding, file } = this.disk;
     return coding === undefined ? file.write(place, buffer, 'write_aio') : coding.write(place, offset, buffer);
   }
 
-  /** The same for a status: what is encrypted has no place to be told, so that it is one run wherever it lies. Of what follows `first`, tables that are in memory are looked at. */
-  #statusRun(first: Run, offset: number, length: number): Run {
-    if (first.place < 0 || this.#disk.coding === undefined) return first;
-    const run = { ...first };
-    while (run.length < length) {
-      const next = this.#runAt(offset + run.length, length - run.length);
-      if (next === null || next.place < 0) break;
-      run.length += next.length;
-    }
-    return run;
-  }
-
-  /** `BlockNode.blockStatusSync`. */
-  statusSync(offset: number, length: number): BlockStatus | null {
-    const run = this.#runAt(offset, length);
-    if (run === null || (run.place >= 0 && this.#disk.looksIntoFile)) return null;
-    return this.#statusOf(this.#statusRun(run, offset, length), offset);
-  }
-
-  async status(offset: number, length: number): Promise<BlockStatus> {
-    const run = this.#statusRun(await this.#loadedRun(offset, length), offset, length);
-    const status = this.#statusOf(run, offset);
-    if (status.offset < 0 || !this.#disk.looksIntoFile) return status;
-    const { node } = this.#disk.file.link;
-    if (status.offset >= node.length) return { ...status, zero: true };
-    const below = await node.blockStatus(status.offset, Math.min(status.length, node.length - status.offset));
-    return { ...status, length: below.length, zero: below.zero };
-  }
-
-  #statusOf({ place, length }: Run, at: number): BlockStatus {
-    const none = { length, compressed: false, offset: -1, node: null };
-    if (place === COMPRESSED) return { ...none, allocated: true, data: true, zero: false, compressed: true };
-    if (place >= 0) {
-      const data = { ...none, allocated: true, data: true, zero: false };
-      return this.#disk.coding === undefined ? { ...data, offset: place, node: this.#disk.file.link.node } : data;
-    }
-    if (place === ZERO) return { ...none, allocated: true, data: false, zero: true };
-    const { below, holesAreAllocated } = this.#disk;
-    return { ...none, allocated: below === null && holesAreAllocated, data: false, ...holeRun(below, at, length) };
-  }
-
   async write(offset: number, buffer: Uint8Array): Promise<void> {
-    const { blockBytes } = this.#disk;
+    const { blockBytes } = this.disk;
     const parts: Promise<void>[] = [];
     let failure: { error: unknown } | null = null;
     try {
       for (let done = 0; done < buffer.length; ) {
         const at = offset + done;
-        const run = await this.#loadedRun(at, buffer.length - done);
+        const run = await this.loadedRun(at, buffer.length - done);
         // Blocks without a place, up to one that has one: together, since their places are neighbours.
         let { length } = run;
         if (run.place < 0) {
           while (done + length < buffer.length) {
-            const next = this.#runAt(at + length, buffer.length - done - length);
+            const next = this.runAt(at + length, buffer.length - done - length);
             if (next === null || next.place >= 0) break;
             length += next.length;
           }
@@ -191,7 +66,7 @@ export class BlockRequests {
   }
 
   async #boundChanges(): Promise<void> {
-    if (this.#disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.#disk.commit();
+    if (this.disk.tables.changedBytes > MAX_CHANGED_BYTES) await this.disk.commit();
   }
 
   /**
@@ -199,7 +74,7 @@ export class BlockRequests {
    */
   async withBlocks(first: number, last: number, action: () => Promise<void>): Promise<void> {
     await this.#locks.with(first, last + 1, async () => {
-      const release = await this.#disk.tables.prepare(first, last);
+      const release = await this.disk.tables.prepare(first, last);
       try {
         await action();
       } finally {
@@ -211,13 +86,13 @@ export class BlockRequests {
 
   /** The file has all bytes up to `end`: somebody may have cut it before the end of a block. Null: it has them already. Rejects as `ensureLength`. */
   #reach(end: number): Promise<void> | null {
-    const { file } = this.#disk;
+    const { file } = this.disk;
     return end <= file.length ? null : file.ensureLength(end);
   }
 
   /** Writes to blocks from `first` on that had no place when they were looked at. */
   async #writeNew(offset: number, source: Uint8Array, first: number): Promise<void> {
-    const { blockBytes, tables, space } = this.#disk;
+    const { blockBytes, tables, space } = this.disk;
     const last = Math.floor((offset + source.length - 1) / blockBytes);
     const held = await this.#locks.acquire(first, last + 1);
     const made: { index: number; block: NewBlock }[] = [];
@@ -258,7 +133,7 @@ export class BlockRequests {
       for (const { index, block } of made.splice(0)) tables.set(index, block.offset);
     } finally {
       for (const { block } of made.reverse()) space.giveBack({ ...block, fresh: block.fresh && !isTouched });
-      for (const bytes of filled) this.#disk.memory.free(bytes);
+      for (const bytes of filled) this.disk.memory.free(bytes);
       release?.();
       this.#locks.release(held);
     }
@@ -275,7 +150,7 @@ export class BlockRequests {
     { fresh }: NewBlock,
     place: number,
   ): Promise<Uint8Array | null> {
-    const { blockBytes, length, below: backing, memory, coding, compressed } = this.#disk;
+    const { blockBytes, length, below: backing, memory, coding, compressed } = this.disk;
     const start = index * blockBytes;
     const end = Math.min(start + blockBytes, length);
     if (bytes.length === blockBytes) return null;
@@ -293,8 +168,8 @@ export class BlockRequests {
         await reading;
       }
       const reads: Promise<void>[] = [];
-      if (below > 0 && within > 0) reads.push(later(this.#below(start, whole.subarray(0, Math.min(within, below)))));
-      if (below > tail) reads.push(later(this.#below(start + tail, whole.subarray(tail, below))));
+      if (below > 0 && within > 0) reads.push(later(this.belowHole(start, whole.subarray(0, Math.min(within, below)))));
+      if (below > tail) reads.push(later(this.belowHole(start + tail, whole.subarray(tail, below))));
       await settleAll(reads);
       whole.set(bytes, within);
       return whole;
@@ -306,25 +181,25 @@ export class BlockRequests {
 
   /** What the host's copy step writes goes to its places at once. See `move.ts`. */
   async prepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    if (this.#disk.coding !== undefined) return null;
+    if (this.disk.coding !== undefined) return null;
     await this.#boundChanges();
-    return prepareBlocks(this.#disk, this.#locks, extents, granule);
+    return prepareBlocks(this.disk, this.#locks, extents, granule);
   }
 
   async writeZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
     const end = offset + length;
     for (let at = offset; at < end; ) {
-      const run = await this.#loadedRun(at, end - at);
+      const run = await this.loadedRun(at, end - at);
       const stop = at + run.length;
-      if (run.place === COMPRESSED || (run.place >= 0 && this.#disk.coding !== undefined)) {
-        await this.#disk.writeData(at, run.length, flags);
+      if (run.place === COMPRESSED || (run.place >= 0 && this.disk.coding !== undefined)) {
+        await this.disk.writeData(at, run.length, flags);
       } else if (run.place >= 0) {
         await this.#reach(run.place + run.length);
-        await this.#disk.file.link.writeZeroes(run.place, run.length, {
+        await this.disk.file.link.writeZeroes(run.place, run.length, {
           mayUnmap: flags.mayUnmap,
           noFallback: flags.noFallback,
         });
-      } else if (run.place === HOLE && this.#disk.below !== null && at < this.#disk.below.length) {
+      } else if (run.place === HOLE && this.disk.below !== null && at < this.disk.below.length) {
         await this.#zeroHoles(at, run.length, flags);
       }
       at = stop;
@@ -333,7 +208,7 @@ export class BlockRequests {
 
   /** Of holes over a backing node: whole blocks become ZERO where the format has that; everything else is written. */
   async #zeroHoles(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    const disk = this.#disk;
+    const disk = this.disk;
     const { blockBytes, tables, file } = disk;
     const first = Math.ceil(offset / blockBytes);
     const end =
@@ -364,19 +239,14 @@ export class BlockRequests {
 
   async discard(offset: number, length: number): Promise<void> {
     // What would be read there then is nothing that anybody has written.
-    if (this.#disk.coding !== undefined) return;
+    if (this.disk.coding !== undefined) return;
     const end = offset + length;
     for (let at = offset; at < end; ) {
-      const run = await this.#loadedRun(at, end - at);
-      if (run.place >= 0) await this.#disk.file.discard(run.place, run.length);
+      const run = await this.loadedRun(at, end - at);
+      if (run.place >= 0) await this.disk.file.discard(run.place, run.length);
       at += run.length;
     }
   }
-}
-
-/** What the place of the block `count` after one at `place` is, where both belong to one run. */
-function follower(place: number, count: number, blockBytes: number): number {
-  return place < 0 ? place : place + count * blockBytes;
 }
 
 /** Adds a piece; one that follows the last in the file and in memory is one with it. */

@@ -21,6 +21,14 @@ export interface Checked {
   readonly descriptorEnd: number;
 }
 
+/** Where an extent is in the image. */
+export interface ExtentPlace {
+  /** First byte on the disk. */
+  start: number;
+  /** The name of its file, by which findings tell it from others; undefined where there are no others. */
+  extent: string | undefined;
+}
+
 /** A table and its copy: bytes in the file; 0: there is none. */
 interface TablePair {
   number: number;
@@ -81,7 +89,7 @@ function isEntrySound({ file, header }: Checked, entry: number): boolean {
 
 /** Each finding is one call of `report`, with `repairs` where `kind` is for it. Rejects with `io`. */
 export async function checkVmdk(
-  parts: readonly Checked[],
+  parts: readonly (ExtentPlace & { part: Checked })[],
   report: (finding: CheckFinding) => void,
   kind?: RepairKind,
 ): Promise<CheckResult> {
@@ -90,23 +98,23 @@ export async function checkVmdk(
     corruptions++;
     report({ ...finding, severity: 'corruption', ...(kind === 'all' && { repairs: true }) } as CheckFinding);
   };
-  for (const part of parts) {
+  for (const { part, start, extent } of parts) {
     const { header } = part;
     const { tableEntries, grainBytes } = header;
     for await (const { number, table, copy, isTableSound, isCopySound } of tablesOf(part)) {
       if (!isTableSound) {
-        if (table !== 0) find({ kind: 'vmdk-table-misplaced', index: number });
+        if (table !== 0) find({ kind: 'vmdk-table-misplaced', index: number, extent });
         continue;
       }
       const own = await readTable(part, table);
       for (let i = 0; i < tableEntries; i++) {
         if (isEntrySound(part, own.getUint32(i * ENTRY_BYTES, true))) continue;
-        const guestOffset = (number * tableEntries + i) * grainBytes;
+        const guestOffset = start + (number * tableEntries + i) * grainBytes;
         find({ kind: 'vmdk-grain-beyond-end', index: guestOffset / SECTOR_BYTES, guestOffset });
       }
       if (header.redundantDirectory === null) continue;
       const isSame = isCopySound && Buffer.compare(bytesOf(own), bytesOf(await readTable(part, copy))) === 0;
-      if (!isSame) find({ kind: 'vmdk-tables-differ', index: number });
+      if (!isSame) find({ kind: 'vmdk-tables-differ', index: number, extent });
     }
   }
   // As QEMU, which says of this format neither how much is allocated, nor where the image ends.

@@ -14,7 +14,7 @@ import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import type { SparseHeader } from './header.js';
-import type { Part } from './part.js';
+import type { WritablePart } from './part.js';
 import type { SparseOwner } from './sparse-part.js';
 
 /** Grains that are read at once, at most. */
@@ -29,7 +29,7 @@ interface Wanted {
   target: Uint8Array;
 }
 
-export class CompressedPart implements Part {
+export class CompressedPart implements WritablePart {
   readonly length: number;
   readonly grainBytes: number;
   readonly info: VmdkExtentInfo;

@@ -23,17 +23,18 @@ import type {
   ZeroFlags,
 } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
+import { assert } from '../../../util/assert.js';
 import { BlockError } from '../../../util/errors.js';
 import { settleAll } from '../../../util/settle.js';
 import { ImageFile } from '../../image-file.js';
 import type { Below } from '../blocks/places.js';
-import { checkVmdk, repairVmdk } from './check.js';
+import { checkVmdk, type ExtentPlace, repairVmdk } from './check.js';
 import { ContentId } from './cid.js';
 import { CompressedPart } from './compressed-part.js';
 import { type Descriptor, type ExtentLine, NO_PARENT } from './descriptor.js';
 import { FlatPart, ZeroPart } from './flat-part.js';
 import type { SparseHeader } from './header.js';
-import type { Part } from './part.js';
+import type { WritablePart } from './part.js';
 import type { SeHeader } from './se-header.js';
 import { SePart } from './se-part.js';
 import { type SparseOwner, SparsePart } from './sparse-part.js';
@@ -59,6 +60,8 @@ export interface VmdkParts {
 }
 
 type CheckedPart = SparsePart | CompressedPart;
+
+type Part = WritablePart | SePart;
 
 interface Placed {
   start: number;
@@ -222,18 +225,18 @@ export class VmdkNode extends FormatNode {
   protected override async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
     if (!this.#cid.isChanged) await this.#cid.change();
     await this.#forEach(offset, buffer.length, (part, within, done, bytes) =>
-      part.write(within, buffer.subarray(done, done + bytes)),
+      written(part).write(within, buffer.subarray(done, done + bytes)),
     );
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
     if (!this.#cid.isChanged) await this.#cid.change();
-    await this.#forEach(offset, length, (part, within, _, bytes) => part.writeZeroes(within, bytes, flags));
+    await this.#forEach(offset, length, (part, within, _, bytes) => written(part).writeZeroes(within, bytes, flags));
   }
 
   protected override async doDiscard(offset: number, length: number): Promise<void> {
     if (!this.#cid.isChanged) await this.#cid.change();
-    await this.#forEach(offset, length, (part, within, _, bytes) => part.discard(within, bytes));
+    await this.#forEach(offset, length, (part, within, _, bytes) => written(part).discard(within, bytes));
   }
 
   protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
@@ -243,7 +246,7 @@ export class VmdkNode extends FormatNode {
     if (placed === null) return null;
     if (!this.#cid.isChanged) await this.#cid.change();
     const { start, part } = placed;
-    return part.prepareMove(
+    return written(part).prepareMove(
       extents.map(({ offset, length }) => ({ offset: offset - start, length })),
       granule,
     );
@@ -264,7 +267,7 @@ export class VmdkNode extends FormatNode {
   }
 
   #commit(): Promise<void> {
-    return settleAll(this.#parts.map(({ part }) => part.commit()));
+    return settleAll(this.#parts.map(({ part }) => written(part).commit()));
   }
 
   // ---- what it says of itself -----------------------------------------------------------------------------------
@@ -290,16 +293,13 @@ export class VmdkNode extends FormatNode {
   }
 
   override get abilities(): Abilities {
-    const sparse = this.#parts.flatMap(({ part }) =>
-      part instanceof SparsePart || part instanceof CompressedPart ? [part] : [],
-    );
     const details: Abilities = { details: () => this.#details() };
     // As for QEMU: flat extents have nothing that could be checked.
     if (this.#parts.every(({ part }) => part.grainBytes === 0)) return details;
     return {
       ...details,
-      check: (report) => this.#check(sparse, report),
-      repair: (kind, report) => this.alone('repair', () => this.#repair(sparse, kind, report)),
+      check: (report) => this.#check(report),
+      repair: (kind, report) => this.alone('repair', () => this.#repair(kind, report)),
     };
   }
 
@@ -315,28 +315,39 @@ export class VmdkNode extends FormatNode {
     };
   }
 
-  async #check(parts: readonly CheckedPart[], report: (finding: CheckFinding) => void): Promise<CheckResult> {
+  #extentPlace({ start, part }: Placed): ExtentPlace {
+    return { start, extent: this.#parts.length > 1 ? part.info.filename : undefined };
+  }
+
+  #sparseParts(): (ExtentPlace & { part: CheckedPart })[] {
+    return this.#parts.flatMap((placed) => {
+      const { part } = placed;
+      return part instanceof SparsePart || part instanceof CompressedPart
+        ? [{ part, ...this.#extentPlace(placed) }]
+        : [];
+    });
+  }
+
+  async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#commit();
-    const result = await checkVmdk(parts, report);
-    for (const { part, start } of this.#parts) {
-      if (part instanceof SePart) result.corruptions += await part.check(start, report);
+    const result = await checkVmdk(this.#sparseParts(), report);
+    for (const placed of this.#parts) {
+      const { part } = placed;
+      if (part instanceof SePart) result.corruptions += await part.check(this.#extentPlace(placed), report);
     }
     return result;
   }
 
-  async #repair(
-    parts: readonly CheckedPart[],
-    kind: RepairKind,
-    report: (finding: CheckFinding) => void,
-  ): Promise<RepairResult> {
+  async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
     await this.#commit();
-    const before = await checkVmdk(parts, report, kind);
+    const sparse = this.#sparseParts();
+    const before = await checkVmdk(sparse, report, kind);
     if (kind === 'all' && before.corruptions > 0) {
       await this.#cid.change();
-      await repairVmdk(parts);
-      for (const part of parts) part.clear();
+      await repairVmdk(sparse.map(({ part }) => part));
+      for (const { part } of sparse) part.clear();
     }
-    return { before, after: await checkVmdk(parts, () => undefined) };
+    return { before, after: await checkVmdk(sparse, () => undefined) };
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
@@ -353,7 +364,7 @@ export class VmdkNode extends FormatNode {
   /** All is in the files, which are no longer than they need be. */
   async #finish(): Promise<void> {
     await this.#commit();
-    for (const { part } of this.#parts) await part.trim();
+    for (const { part } of this.#parts) await written(part).trim();
   }
 
   protected override async doClose(): Promise<void> {
@@ -365,6 +376,12 @@ export class VmdkNode extends FormatNode {
       for (const { part } of this.#parts) part.clear();
     }
   }
+}
+
+/** An image with a part that is only read is never opened to be written (`refuseWriting`). */
+function written(part: Part): WritablePart {
+  assert(!(part instanceof SePart), 'an extent that is only read is not written to');
+  return part;
 }
 
 /** Into grains that are not compressed, compressed writes go as any other, as with QEMU. */

@@ -5,9 +5,9 @@ import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import type { ImageFile } from '../../image-file.js';
 import type { ExtentLine } from './descriptor.js';
-import type { Part } from './part.js';
+import type { WritablePart } from './part.js';
 
-export class FlatPart implements Part {
+export class FlatPart implements WritablePart {
   readonly length: number;
   readonly grainBytes = 0;
   readonly info: VmdkExtentInfo;
@@ -87,7 +87,7 @@ export class FlatPart implements Part {
   clear(): void {}
 }
 
-export class ZeroPart implements Part {
+export class ZeroPart implements WritablePart {
   readonly length: number;
   readonly grainBytes = 0;
   readonly info: VmdkExtentInfo;

@@ -13,6 +13,12 @@ export interface Part {
   read(offset: number, buffer: Uint8Array): Promise<void>;
   statusSync(offset: number, length: number): BlockStatus | null;
   status(offset: number, length: number): Promise<BlockStatus>;
+  /** Forgets what is in memory. */
+  clear(): void;
+}
+
+/** A part that can be written to, as far as its own rules allow. */
+export interface WritablePart extends Part {
   write(offset: number, buffer: Uint8Array): Promise<void>;
   writeZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void>;
   discard(offset: number, length: number): Promise<void>;
@@ -21,6 +27,4 @@ export interface Part {
   commit(): Promise<void>;
   /** Cuts what the file has beyond its use. */
   trim(): Promise<void>;
-  /** Forgets what is in memory. */
-  clear(): void;
 }

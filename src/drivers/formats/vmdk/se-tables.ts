@@ -1,10 +1,8 @@
 // The grain directory and the grain tables of an seSparse extent, which are only read. Pages of the directory, and whole tables, are in memory.
 
-import { BlockError } from '../../../util/errors.js';
 import type { ImageFile } from '../../image-file.js';
 import { badEntry, type Page, Pages } from '../blocks/pages.js';
-import { type BlockSource, type BlockTables, HOLE, ZERO } from '../blocks/places.js';
-import type { NewBlock } from '../blocks/space.js';
+import { type BlockTables, HOLE, ZERO } from '../blocks/places.js';
 import { SE_ENTRY_BYTES, SE_GRAIN_BYTES, SE_TABLE_BYTES, SE_TABLE_ENTRIES, type SeHeader } from './se-header.js';
 
 const PAGE_BYTES = 64 << 10;
@@ -14,9 +12,7 @@ const TABLE_KIND = 0x1000_0000;
 /** What the highest 4 bits of a table entry say. */
 const Kind = { hole: 0, unmapped: 1, zeroes: 2, data: 3 } as const;
 
-/** An extent of this kind is only read. */
-export class SeTables implements BlockTables, BlockSource {
-  readonly changedBytes = 0;
+export class SeTables implements Pick<BlockTables, 'place' | 'load'> {
   readonly #file: ImageFile;
   readonly #header: SeHeader;
   readonly #directory: Pages;
@@ -124,25 +120,5 @@ export class SeTables implements BlockTables, BlockSource {
         if (this.#grainPlace(page, index) === null) yield { isTable: false, index };
       }
     }
-  }
-
-  prepare(): Promise<() => void> {
-    return Promise.reject(this.#onlyRead());
-  }
-
-  set(): void {
-    throw this.#onlyRead();
-  }
-
-  take(): Promise<NewBlock> {
-    return Promise.reject(this.#onlyRead());
-  }
-
-  giveBack(): void {}
-
-  #onlyRead(): BlockError {
-    return BlockError.at(this.#file.path, 'read-only', 'No write support for seSparse images available', {
-      operation: 'write',
-    });
   }
 }

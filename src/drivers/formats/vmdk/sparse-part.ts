@@ -11,7 +11,7 @@ import { BlockRequests } from '../blocks/requests.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
-import type { Part } from './part.js';
+import type { WritablePart } from './part.js';
 
 /** What the extent has from the image that it belongs to. */
 export interface SparseOwner {
@@ -24,7 +24,7 @@ export interface SparseOwner {
   writeData(offset: number, length: number, flags: ZeroFlags): Promise<void>;
 }
 
-export class SparsePart implements Part {
+export class SparsePart implements WritablePart {
   readonly length: number;
   readonly grainBytes: number;
   readonly info: VmdkExtentInfo;
