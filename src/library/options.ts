@@ -128,7 +128,7 @@ export interface StreamImageSettings extends Pick<ConvertOptions, 'sparseSize' |
 }
 
 export interface StreamIntoSettings extends Pick<ConvertOptions, 'sparseSize' | 'compress' | 'speed' | 'signal'> {
-  /** The image to be made. Default: one of the format that its name ends with. With a `size` it has that size: more bytes are refused, behind fewer there are zeroes. */
+  /** The image to be made. Default: one of the format that its name ends with. With a `size` it has that size: more bytes are refused, behind fewer there are zeroes. Formats other than raw, qcow2 and LUKS do not grow with the bytes, and need one. */
   create?: ConvertedImage;
   /** The bytes are raw, whatever they look like. Default: bytes that look like an image of another format are refused. */
   format?: 'raw';

@@ -28,6 +28,7 @@ import {
   wrongType,
 } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
+import { SECTOR_BYTES } from '../util/numbers.js';
 import { formatOfName } from '../workspace/format-name.js';
 import type { RebaseRequest } from '../workspace/rebase.js';
 import { MEMBERS_OF_THE_JOB } from '../workspace/target.js';
@@ -254,11 +255,15 @@ export function imageAndOptions(image: unknown, options: unknown, what = 'image'
   return [name, checked];
 }
 
+/** In the place of a size that is not known yet, where options are checked: one that every format takes (qcow has no image of 0 bytes). */
+const SOME_SIZE = SECTOR_BYTES;
+
 /** `sized`: the size was given, and is not to be the backing file's. */
 export function createOptions(filename: string, value: unknown): { options: ImageCreateOptions; sized: boolean } {
   const given: { size?: unknown; 'backing-file'?: unknown } = plainObject(value, 'options');
   const sized = given.size !== undefined || given['backing-file'] === undefined;
-  return { options: checkCreateOptions(sized ? given : { ...given, size: 0 }, filename), sized };
+  if (sized) return { options: checkCreateOptions(given, filename), sized };
+  return { options: { ...checkCreateOptions({ ...given, size: SOME_SIZE }, filename), size: 0 }, sized };
 }
 
 export function objectOptions(value: unknown): string | ObjectOptions {
@@ -321,6 +326,12 @@ export function streamIntoSettings(target: string, value: unknown): CheckedBytes
     );
   }
   if (backing !== undefined) throw new BlockError('unsupported', 'A stream cannot become an overlay');
+  if (made.size === undefined && findDriver(made.driver).resizes !== true) {
+    throw new BlockError(
+      'unsupported',
+      `Images of the format '${made.driver}' do not grow with a stream: set 'settings.create.size'`,
+    );
+  }
   return { ...others, create: made };
 }
 
@@ -356,7 +367,7 @@ export function measureSettings(made: unknown, value: unknown): CheckedMeasureme
     }
     return { ...others, create: checkCreateOptions(given) };
   }
-  const { size, ...create } = checkCreateOptions({ size: 0, ...given });
+  const { size, ...create } = checkCreateOptions({ size: SOME_SIZE, ...given });
   return {
     ...others,
     image: image as CheckedImage,
@@ -436,7 +447,7 @@ function madeByCopy(create: { size?: number }, target: string, compress = false)
  */
 export function newImage(given: object, name: string, formatOf: (name: string) => string): ImageCreateOptions {
   if ((given as { driver?: unknown }).driver === undefined) refuseFormat(given);
-  const { driver = formatOf(name), size = 0, ...others } = given as { driver?: string; size?: number };
+  const { driver = formatOf(name), size = SOME_SIZE, ...others } = given as { driver?: string; size?: number };
   return checkCreateOptions({ ...others, driver, size }, name);
 }
 

@@ -193,6 +193,19 @@ describe('convert from standard input', function () {
     }
   });
 
+  it('wants the size for a format that does not grow, before anything is made', () => {
+    for (const format of ['cow', 'parallels', 'qcow', 'qed', 'vdi', 'vhdx', 'vmdk', 'vpc']) {
+      const { code, stderr } = shell(`cat disk | $D convert -f raw -O ${format} - none`);
+      expect([code, stderr.split('\n')[0]], format).to.deep.equal([
+        1,
+        `diskwright: Images of the format '${format}' do not grow with standard input: give the size with -o size=SIZE`,
+      ]);
+      expect(existsSync(shop.path('none')), format).to.equal(false);
+    }
+    expect(shell('cat disk | $D convert -f raw -O vdi -o size=9M - sized').code).to.equal(0);
+    expect(shell('qemu-img compare disk sized').stdout).to.match(/Images are identical\.\n$/);
+  });
+
   it('refuses by name what cannot be', () => {
     for (const words of ['-B x -F raw', '-l x', '-f qcow2', '-o preallocation=full', '--salvage']) {
       const { code, stderr } = shell(`cat disk | $D convert -O qcow2 ${words} - none`);

@@ -99,6 +99,12 @@ describe('library: an image and a stream', () => {
         await failureOf(workspace.streamIntoImage(pieces(content), '/none.qcow2', { create } as object));
         expect((await failureOf(workspace.info('/none.qcow2'))).code).to.equal('not-found');
       }
+      const growing = await failureOf(workspace.streamIntoImage(pieces(content), '/none.vdi'));
+      expect([growing.code, growing.reason]).to.deep.equal([
+        'unsupported',
+        "Images of the format 'vdi' do not grow with a stream: set 'settings.create.size'",
+      ]);
+      expect((await failureOf(workspace.info('/none.vdi'))).code).to.equal('not-found');
       const other = pieces(Buffer.concat([Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), Buffer.alloc(4096)]));
       expect((await failureOf(workspace.streamIntoImage(other, '/none.raw'))).code).to.equal('unsupported');
       expect((await failureOf(workspace.info('/none.raw'))).code).to.equal('not-found');

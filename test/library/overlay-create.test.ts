@@ -25,6 +25,12 @@ describe('making an overlay', () => {
       expect((await space.info('/dir/top'))['virtual-size']).to.equal(SIZE);
     }));
 
+  it('takes it for a format that has no image without a size, too', () =>
+    bench(async (space) => {
+      await space.create('/dir/top', { driver: 'qcow', 'backing-file': 'base' });
+      expect((await space.info('/dir/top'))['virtual-size']).to.equal(SIZE);
+    }));
+
   it('takes another size where one is given', () =>
     bench(async (space) => {
       await space.create('/dir/top', { driver: 'qcow2', size: 512, 'backing-file': 'mid', 'backing-fmt': 'qcow2' });

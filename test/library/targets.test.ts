@@ -26,6 +26,31 @@ function bench(work: (workspace: Workspace, image: Image, host: SimHost) => Prom
 
 describe('targets of the library', () => {
   it(
+    'are of every format that images are made in, with a size that follows from the call',
+    bench(async (workspace, image) => {
+      const content = await image.read(0, MiB);
+      const readsAs = async (name: string, driver: string): Promise<void> => {
+        const copy = await workspace.open(name, { readOnly: true, format: driver });
+        expect((await copy.read(0, MiB)).equals(content), name).to.equal(true);
+        await copy.close();
+      };
+      for (const driver of ['cow', 'parallels', 'qcow', 'qcow2', 'qed', 'raw', 'vdi', 'vhdx', 'vmdk'] as const) {
+        await (await workspace.backup(image, `/backup.${driver}`, { create: { driver } })).done;
+        await readsAs(`/backup.${driver}`, driver);
+        await workspace.convert(`/backup.${driver}`, `/converted.${driver}`, {
+          create: { driver },
+          source: { format: driver },
+        });
+        await readsAs(`/converted.${driver}`, driver);
+      }
+      // A geometry is larger than the image.
+      const exact = { create: { driver: 'vpc', 'force-size': true } } as const;
+      await (await workspace.backup(image, '/backup.vpc', exact)).done;
+      await readsAs('/backup.vpc', 'vpc');
+    }),
+  );
+
+  it(
     'are made by a backup, compressed where that is said in either place',
     bench(async (workspace, image) => {
       const ways = [{ create: { driver: 'qcow2', compress: true } }, { create: {}, compress: true }] as const;

@@ -3,7 +3,7 @@
 
 import { type BigIntStats, constants, fstatSync, readlinkSync, statSync } from 'node:fs';
 import type { BlockNode } from '../../block/node/node.js';
-import { bareFormat } from '../../block/registry.js';
+import { bareFormat, knownDriver } from '../../block/registry.js';
 import { registerDrivers } from '../../drivers/index.js';
 import { openFlags, positionOf, standardInput, standardOutput } from '../../host/real/standard-streams.js';
 import { toBlockError } from '../../util/errors.js';
@@ -203,6 +203,11 @@ export async function convertFromStandard(session: Session, plan: InPlan): Promi
     throw new UsageError('Preallocation needs a size, which standard input does not have: give one with -o size=SIZE');
   }
   if (values.has('backing_file')) throw new UsageError('Standard input cannot become an overlay: it is no file');
+  if (plan.create && size === undefined && knownDriver(format)?.resizes !== true) {
+    throw new UsageError(
+      `Images of the format '${format}' do not grow with standard input: give the size with -o size=SIZE`,
+    );
+  }
   const { clock } = session.host;
   const interrupt = new Interrupt(session);
   const view = openProgress(plan.progress);

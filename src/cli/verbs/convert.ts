@@ -90,7 +90,8 @@ export const verb: Verb = {
     'Several images are joined: the target has the content of all, one behind the other.\n\n' +
     'An existing target file is replaced. With -n, the target must exist and is written to without being created.\n\n' +
     'The target - is standard output, a file or a pipe: raw, with all zeroes; qcow2, for which FILENAME is read twice so that the tables come first; or vmdk with -o subformat=streamOptimized. ' +
-    'The source - is standard input: a file that it is redirected from, or else raw bytes, whose end the target grows to. A file that is called - is ./-.',
+    'The source - is standard input: a file that it is redirected from, or else raw bytes, whose end the target grows to; ' +
+    'a target of a format that does not grow needs -o size=SIZE. A file that is called - is ./-.',
   options: [
     FORMAT,
     {

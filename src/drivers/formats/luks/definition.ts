@@ -73,6 +73,7 @@ function checkPayload({ header, detached }: Volume, file: BlockNode): void {
 export const luksDriver: DriverDefinition<'luks'> = {
   name: 'luks',
   kind: 'format',
+  resizes: true,
   get foreignOptions() {
     return { place: [HEADER] };
   },

@@ -208,6 +208,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   hasBacking: true,
   defaultFor: 'overlay',
   compresses: true,
+  resizes: true,
   storesBitmaps: ({ version }) => version !== 'v2',
   get foreignOptions() {
     return { place: [DATA_FILE], use: QCOW2_USE_OPTIONS };

@@ -183,6 +183,7 @@ export const rawDriver: DriverDefinition<'raw'> = {
   foreignOptions: { place: ['offset', 'size'] },
   defaultFor: 'window',
   bare: true,
+  resizes: true,
   // The lowest score: raw is chosen where no other format recognises the image.
   probe: () => 1,
   get createOptions() {
