@@ -3,10 +3,14 @@
 import type { CheckFinding } from './finding.js';
 import { allDrivers } from './registry.js';
 
-/** The text of a finding. A kind that no format has words for is printed as its name and fields. */
+/** What most findings begin with, in QEMU's words; those of vhdx do not. */
+const BEGINNINGS = /^(ERROR|Leaked)/;
+
+/** The text of a finding, which begins with `Repairing` where it is repaired. A kind that no format has words for is printed as its name and fields. */
 export function findingText(finding: CheckFinding): string {
   const text = textOf(finding);
-  return finding.repairs ? text.replace(/^(ERROR|Leaked)/, 'Repairing') : text;
+  if (!finding.repairs) return text;
+  return BEGINNINGS.test(text) ? text.replace(BEGINNINGS, 'Repairing') : `Repairing: ${text}`;
 }
 
 function textOf(finding: CheckFinding): string {

@@ -26,6 +26,18 @@ describe('the words for a finding', () => {
     expect(text).to.equal('ERROR block-listed-twice table=blocks index=3');
   });
 
+  it('say that a finding is repaired, whatever they begin with', () => {
+    const refcounts = { refcount: 1, references: 0 };
+    for (const [finding, text] of [
+      [{ kind: 'leaked-cluster', severity: 'leak', cluster: 7, ...refcounts }, 'cluster 7 refcount=1 reference=0'],
+      [{ kind: 'vhdx-overlap', severity: 'corruption', index: 2 }, null],
+      [{ kind: 'vhdx-state', severity: 'corruption', index: 2, entry: 9 }, null],
+    ] as const) {
+      const repaired = findingText({ ...finding, repairs: true } as never);
+      expect(repaired).to.equal(text === null ? `Repairing: ${findingText(finding as never)}` : `Repairing ${text}`);
+    }
+  });
+
   it('are of one format for each kind, so that no other one speaks for it', () => {
     const kinds = [...allDrivers()].flatMap(({ findingWords = {} }) => Object.keys(findingWords));
     expect(kinds).to.include('leaked-cluster');
