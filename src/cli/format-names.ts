@@ -1,11 +1,11 @@
-// Lists of the registered formats, for help texts.
+// Lists of the registered formats, for help texts: those that are only read come last, and are called so.
 
 import { allDrivers, type DriverDefinition, defaultDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 
 /** Lists such as `raw, qcow2 or qed`. */
 export interface FormatNames {
-  /** Formats of images. */
+  /** Formats of images: `raw, qcow2 or qed; read only: bochs or dmg`. */
   readonly all: string;
   /** The same, one by one. */
   readonly each: readonly string[];
@@ -25,15 +25,23 @@ export function formatNames(): FormatNames {
   registerDrivers();
   const formats = [...allDrivers()].filter(({ kind }) => kind === 'format');
   const made = formats.filter(({ createOptions }) => createOptions !== undefined);
+  const onlyRead = formats.filter(({ createOptions }) => createOptions === undefined);
   return {
-    all: listed(formats.map(({ name }) => name)),
-    each: formats.map(({ name }) => name),
-    eachMade: made.map(({ name }) => name),
+    all:
+      onlyRead.length === 0
+        ? listed(namesOf(made))
+        : `${listed(namesOf(made))}; read only: ${listed(namesOf(onlyRead))}`,
+    each: namesOf(formats),
+    eachMade: namesOf(made),
     made: (preset) => listed(made.map(({ name }) => (name === preset ? `${name} (default)` : name))),
-    compressed: listed(formats.filter(({ compresses }) => compresses).map(({ name }) => name)),
+    compressed: listed(namesOf(formats.filter(({ compresses }) => compresses))),
     suffixes: made.flatMap(suffixesOf).join(', '),
     overlay: defaultDriver('overlay').name,
   };
+}
+
+function namesOf(drivers: readonly DriverDefinition[]): string[] {
+  return drivers.map(({ name }) => name);
 }
 
 function suffixesOf({ name, suffixes = [name] }: DriverDefinition): string[] {

@@ -123,7 +123,9 @@ describe('command line help', () => {
     expect(code).to.equal(0);
     expect([...stdout.matchAll(/^ {2}([a-z]+) {2,}\w/gm)].map(([, name]) => name)).to.have.members(Object.keys(VERBS));
     expect(stdout.split('\n').filter((line) => line.length > 80)).to.deep.equal([]);
-    expect(stdout.replaceAll('\n', ' ')).to.match(/Formats: raw, qcow2, [a-z0-9, ]+ or [a-z0-9]+\. /);
+    expect(stdout.replaceAll('\n', ' ')).to.match(
+      /Formats: raw, qcow2, [a-z0-9, ]+ or [a-z0-9]+; read only: [a-z, ]+ or [a-z]+\. /,
+    );
   });
 
   it('says version, engine and codecs', () => {

@@ -57,7 +57,7 @@ export const verb: Verb = {
       short: 'c',
       own: 'long',
       long: 'compress',
-      help: ({ compressed }) => `Compress what is written into FILENAME (${compressed}).`,
+      help: 'Compress what is written into FILENAME (qcow2).',
     },
     FORMAT,
     IMAGE_OPTS,
