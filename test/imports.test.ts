@@ -104,6 +104,20 @@ describe('imports', () => {
     expect(sources().filter((file) => call.test(readFileSync(join(SRC, file), 'utf8')))).to.deep.equal([]);
   });
 
+  it('of a format know of no other one, but of what formats share, and qcow2 of LUKS, which it embeds', () => {
+    const shared = ['blocks', 'encryption'];
+    const folderOf = (path: string): string | undefined => /^drivers\/formats\/([^/]+)\//.exec(path)?.[1];
+    const found = sources().flatMap((file) => {
+      const own = folderOf(file);
+      if (own === undefined) return [];
+      const others = importsOf(file).map((name) => folderOf(normalize(join(dirname(file), name))));
+      const isAllowed = (other: string | undefined): boolean =>
+        other === undefined || other === own || shared.includes(other) || (own === 'qcow2' && other === 'luks');
+      return others.filter((other) => !isAllowed(other)).map((other) => `${file} -> ${other}`);
+    });
+    expect(found).to.deep.equal([]);
+  });
+
   it('go in no circle inside block/, but the one that docs/architecture.md names', () => {
     const page = readFileSync(fileURLToPath(new URL('../docs/architecture.md', import.meta.url)), 'utf8');
     const section = page.split('\n## ').find((text) => text.startsWith('A circle'));

@@ -13,6 +13,7 @@ import type { CreateRequest } from '../../../block/registry.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
+import { checkPassword, withPassword } from '../encryption/password.js';
 import { HEADER, makeVolume, roomFor } from './volume.js';
 
 /** The options of `makeVolume` at a shell; `prefix` of their names, and of the members that they become; `keyHelp`: what the secret is for. */
@@ -84,37 +85,6 @@ export function checkLuksCreate(options: LuksOptions, path: string, graph?: Grap
   if (preallocation === 'metadata') refuse('Unsupported preallocation mode: metadata');
   if (isAlone && preallocation !== 'off') refuse("With 'detached-header', no disk is made that could be preallocated");
   if (graph !== undefined) checkPassword(graph, options['key-secret'], 'key-secret', path);
-}
-
-/** Throws `invalid-argument` where the option `member` names no password, `not-found` where there is no such secret. */
-export function checkPassword(
-  graph: Graph,
-  id: string | undefined,
-  member: string,
-  path: string,
-): asserts id is string {
-  if (id === undefined) throw BlockError.at(path, 'invalid-argument', `Parameter '${member}' is required for cipher`);
-  graph.objects.secret(id);
-}
-
-/**
- * Runs `action` with the password that the option `member` names: with a copy, which stays as it is where the object is removed meanwhile. Rejects as
- * `checkPassword` throws.
- */
-export async function withPassword<T>(
-  graph: Graph,
-  id: string | undefined,
-  member: string,
-  path: string,
-  action: (password: Uint8Array) => Promise<T>,
-): Promise<T> {
-  checkPassword(graph, id, member, path);
-  const password = graph.objects.copySecret(id);
-  try {
-    return await action(password);
-  } finally {
-    graph.host.ciphers.forget(password);
-  }
 }
 
 /** Makes a LUKS image in `file`, in the part that is its header, or in both. Rejects as `checkLuksCreate`, with `no-space`, `io`. */

@@ -20,8 +20,8 @@ import { type BlockStatus, Perm, type TruncateOptions } from '../../../block/typ
 import { CIPHER_SECTOR, type SectorCipher } from '../../../host/cipher.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { decryptPieces, writePieces } from '../encryption/pieces.js';
 import { SlotChanges, type SlotPlace } from './amend.js';
-import { decryptPieces, writePieces } from './pieces.js';
 import { HEADER, type Volume, volumeInfo } from './volume.js';
 
 export class LuksNode extends FormatNode {

@@ -8,7 +8,7 @@ import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
-import { checkPassword } from '../luks/create.js';
+import { checkPassword } from '../encryption/password.js';
 import { ENTRY_BYTES, encodeHeader, HEADER_BYTES, type Header, l1Entries, MAX_L1_ENTRIES } from './header.js';
 
 type QcowCreateOptions = CreateRequest<'qcow'>['options'];

@@ -6,10 +6,11 @@ import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { openByHead } from '../../../block/stale.js';
 import type { SectorCipher } from '../../../host/cipher.js';
-import { checkPassword } from '../luks/create.js';
+import { CRYPT_AES, openLegacyAes } from '../encryption/legacy-aes.js';
+import { checkFormat, completeEncryption } from '../encryption/options.js';
+import { checkPassword } from '../encryption/password.js';
 import { createQcow, planQcow, QCOW_CREATE_OPTIONS } from './create.js';
 import { QcowNode } from './driver.js';
-import { CRYPT_AES, checkFormat, completeEncryption, openLegacyAes } from './encryption.js';
 import { cryptMethodIn, type Header, readQcowHead } from './header.js';
 
 async function openQcow(request: OpenRequest<'qcow'>): Promise<QcowNode> {

@@ -16,7 +16,7 @@ import { BlocksNode } from '../blocks/node.js';
 import { badEntry } from '../blocks/pages.js';
 import { type BlockCoding, COMPRESSED, HOLE } from '../blocks/places.js';
 import { type Pointers, TwoLevelTable } from '../blocks/two-level-table.js';
-import { decryptPieces, writePieces } from '../luks/pieces.js';
+import { decryptPieces, writePieces } from '../encryption/pieces.js';
 import { diskBytes, ENTRY_BYTES, HEADER_BYTES, type Header, isPacked, l1Entries, parseHead } from './header.js';
 import { PackedClusters } from './packed.js';
 import { QcowSpace } from './space.js';

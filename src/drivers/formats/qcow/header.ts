@@ -17,7 +17,7 @@ import { HIGH_WORD, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import { roundDown, SECTOR_BYTES } from '../../../util/numbers.js';
-import { CRYPT_AES } from './encryption.js';
+import { CRYPT_AES } from '../encryption/legacy-aes.js';
 
 export const HEADER_BYTES = 48;
 export const ENTRY_BYTES = 8;

@@ -9,7 +9,7 @@ import type { BlockdevQcow2EncryptionFormat, PreallocMode } from '../../../schem
 import { BlockError } from '../../../util/errors.js';
 import { encodeName, nameLength } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
-import { CRYPT_AES } from '../qcow/encryption.js';
+import { CRYPT_AES } from '../encryption/legacy-aes.js';
 import { CRYPT_LUKS, encodePointer } from './crypt.js';
 import { encodeFeatureNames, FEATURE_NAMES_MIN_CLUSTER } from './features.js';
 import {

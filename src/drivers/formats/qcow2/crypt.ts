@@ -12,16 +12,11 @@ import type { ImageInfoSpecificQCow2Encryption } from '../../../schema/generated
 import type { LooseOptions } from '../../../schema/loose-options.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
+import { CRYPT_AES, openLegacyAes } from '../encryption/legacy-aes.js';
+import { checkFormat, completeEncryption, type EncryptionFormat } from '../encryption/options.js';
+import { checkPassword, withPassword } from '../encryption/password.js';
 import { SlotChanges } from '../luks/amend.js';
-import { checkPassword, withPassword } from '../luks/create.js';
 import { openVolume, readVolumeHead, type Volume, volumeInfo, volumeOf } from '../luks/volume.js';
-import {
-  CRYPT_AES,
-  checkFormat,
-  completeEncryption,
-  type EncryptionFormat,
-  openLegacyAes,
-} from '../qcow/encryption.js';
 import type { ContentCipher } from './encrypted-data.js';
 import { Extension, Field, type HeaderArea } from './header.js';
 import type { DriverOptions } from './options.js';

@@ -14,7 +14,7 @@ import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
-import { checkPassword, withPassword } from '../luks/create.js';
+import { checkPassword, withPassword } from '../encryption/password.js';
 import { makeVolume, type NewVolume, roomFor } from '../luks/volume.js';
 import { createQcow2 } from './create.js';
 import { QCOW2_AMEND_OPTIONS, QCOW2_CREATE_OPTIONS } from './create-options.js';

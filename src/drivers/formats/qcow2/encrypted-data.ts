@@ -13,7 +13,7 @@ import type { SectorCipher } from '../../../host/cipher.js';
 import type { Memory } from '../../../host/host.js';
 import type { BlkdebugEvent } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
-import { decryptPieces, writePieces } from '../luks/pieces.js';
+import { decryptPieces, writePieces } from '../encryption/pieces.js';
 import { DataFile } from './data-file.js';
 import { type GuestOffset, type HostOffset, plus } from './types.js';
 

@@ -7,7 +7,7 @@ import { PERM_ALL, Perm } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import { formatSize } from '../../../util/size.js';
-import { CRYPT_AES } from '../qcow/encryption.js';
+import { CRYPT_AES } from '../encryption/legacy-aes.js';
 import { MAX_SNAPSHOT_L1_BYTES } from './check-tables.js';
 import { CRYPT_LUKS, encodePointer, type ImageEncryption, openEncryption } from './crypt.js';
 import { Extension } from './header.js';

@@ -13,7 +13,7 @@ import type { SalvageLog, SalvageReason } from '../../../block/salvage.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { CompressionType, ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
-import { decryptPieces } from '../luks/pieces.js';
+import { decryptPieces } from '../encryption/pieces.js';
 import type { ImageEncryption } from './crypt.js';
 import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Claims } from './salvage-claims.js';
