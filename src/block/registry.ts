@@ -13,6 +13,7 @@ import type {
 import type { LevelDriver, LooseOptions } from '../schema/loose-options.js';
 import type { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
+import { suggestion } from '../util/nearest.js';
 import type { Child } from './child.js';
 import type { CreateOption, CreateOptions } from './create-option.js';
 import type { FindingWords } from './finding-words.js';
@@ -393,8 +394,11 @@ export function findDriver(name: string): DriverDefinition {
   throw new BlockError('invalid-argument', `Unknown driver '${name}'`, { hint: hintOn(name) });
 }
 
-/** A line about the driver `name`, for a person: what may have been meant, or that QEMU has it and Diskwright not yet. Undefined: there is nothing to say, as of one that is known. */
+/** A line about the driver `name`, for a person: what may have been meant (of `vhd`, the suffix of a file, `vpc`), or that QEMU has it and Diskwright not yet. Undefined: there is nothing to say, as of one that is known. */
 export function hintOn(name: string): string | undefined {
   const { drivers } = indexed();
-  return drivers.has(name) ? undefined : hintOnDriver(name, drivers.keys());
+  if (drivers.has(name)) return undefined;
+  for (const { name: meant, suffixes } of allDrivers())
+    if (suffixes?.includes(name.toLowerCase())) return suggestion(meant);
+  return hintOnDriver(name, drivers.keys());
 }
