@@ -54,7 +54,8 @@ export const verb: Verb = {
   name: 'check',
   synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-r leaks|all | --data] [-T CACHE] [-q] [-U] FILENAME...',
   description:
-    'Reads all metadata of an image and checks that it is consistent: that the refcount of every cluster is the number of its references. Findings ' +
+    'Reads all metadata of an image and checks that it is consistent: of qcow2, that the refcount of every cluster is the number of its references; of other formats, that ' +
+    'what their tables point to lies in the file, and belongs to one entry alone. Findings ' +
     'go to standard error, one per line. The image is not changed without -r.\n\n' +
     'Leaked clusters waste disk space and do no harm. Any other finding means that data may be wrong, or may be overwritten by the next write.\n\n' +
     'With -r, what is found is repaired, and the image is checked again: what is reported then, and the exit code, are of the image after the repair. ' +
@@ -93,7 +94,7 @@ export const verb: Verb = {
         '1    the check could not be completed, or the options are wrong',
         '2    the image is corrupt',
         '3    the image has leaked clusters, but is not corrupt',
-        '63   the format has no checks (raw), or no checksums of its data',
+        '63   the format has no checks (raw, vpc, qcow, ...), or no checksums of its data',
         BY_SIGNAL,
       ].join('\n'),
     ],
