@@ -26,7 +26,7 @@ export const verb: Verb = {
   name: 'amend',
   synopsis: '-o OPTIONS [-f FMT] [-t CACHE] [--force] [-p] [-q] FILENAME',
   description:
-    'Changes the options that an image was created with: the version, the width of refcounts, the name of the data file, the size, the passwords of ' +
+    'Changes the options that a qcow2 or luks image was created with: the version, the width of refcounts, the name of the data file, the size, the passwords of ' +
     'an encrypted one, ... All of them are checked before the first is changed.\n\n' +
     'The size changes without a confirmation: what lies behind a smaller one is lost.',
   options: [

@@ -40,6 +40,7 @@ export const verb: Verb = {
       'diskwright nbd -r -t -B nightly -k /run/disk.sock -f qcow2 disk.qcow2',
       'read-only, with a dirty bitmap: for a backup program',
     ],
+    ['diskwright nbd -r -t -k /run/disk.sock -f raw fat:folder', 'a folder, as a disk with a FAT file system'],
     ['diskwright nbd --list -k /run/disk.sock', 'the exports of a server'],
   ],
   run,
