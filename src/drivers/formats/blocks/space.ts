@@ -1,6 +1,7 @@
 // The space of a file in blocks of one size: new ones, and what else the format stores there, are taken from its end. What is given back at the end makes the file shorter when it is closed;
 // a block that is given back elsewhere is taken again first.
 
+import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 
@@ -31,6 +32,20 @@ export class BlockSpace {
   /** End of what was ever allocated. */
   get end(): number {
     return this.#end;
+  }
+
+  /**
+   * Gives up the blocks at the end that are not in use, so that `end` is behind one that is. Returns how many before it are not in use. Of what was taken, all is in use, or was
+   * given back.
+   */
+  settle(): number {
+    this.#spare.sort((a, b) => a.offset - b.offset);
+    for (;;) {
+      const last = this.#spare.at(-1);
+      if (last === undefined || last.offset + this.#blockBytes !== this.#end) return this.#spare.length;
+      this.#spare.pop();
+      this.giveBack(last);
+    }
   }
 
   /** Takes a block, for which the file has grown. Rejects with `no-space`, `io`. */
@@ -86,5 +101,14 @@ export class BlockSpace {
     for (let at = first + (Math.floor((offset + bytes - first) / size) - 1) * size; at >= first; at -= size) {
       this.#spare.push({ offset: at, fresh });
     }
+  }
+}
+
+/** Runs `action`, which gives space back and needs some for it: on a full disk the image stays as it is, which is right, too. Rejects as `action`, but with `no-space`. */
+export async function unlessFull(action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof BlockError) || error.code !== 'no-space') throw error;
   }
 }

@@ -18,6 +18,7 @@ import { Commits } from '../blocks/commits.js';
 import { BlocksNode } from '../blocks/node.js';
 import { badEntry } from '../blocks/pages.js';
 import { HOLE, ZERO } from '../blocks/places.js';
+import { unlessFull } from '../blocks/space.js';
 import { type Pointers, TwoLevelTable } from '../blocks/two-level-table.js';
 import { checkQed } from './check.js';
 import {
@@ -238,8 +239,23 @@ export class QedNode extends BlocksNode {
   /** All is in the file, which is no longer than it need be, and says so. */
   async #finish(): Promise<void> {
     await this.commit();
+    const gaps = this.space.settle();
     await this.file.trim();
+    if (gaps > 0) await unlessFull(() => this.#fillGaps(gaps));
     await this.#unmark();
+  }
+
+  /**
+   * A copy takes clusters ahead, and gives those back that turn out to be zeroes: what is left of them is filled. Other leaks were there before, and are for a repair, as errors are.
+   */
+  async #fillGaps(gaps: number): Promise<void> {
+    const { corruptions, leaks } = await checkQed(this.file, this.#store.header, () => undefined);
+    if (corruptions > 0 || leaks !== gaps) return;
+    try {
+      await fillLeaks(this.#repaired());
+    } finally {
+      this.tables.clear();
+    }
   }
 
   protected override async doClose(): Promise<void> {

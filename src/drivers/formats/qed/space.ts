@@ -29,6 +29,11 @@ export class QedSpace implements BlockSource, TableSource {
     this.#blocks = this.#behind(file.length);
   }
 
+  /** Gives up the clusters at the end that are not in use. Returns how many of those that were taken lie before, and are not in use. */
+  settle(): number {
+    return this.#blocks.settle();
+  }
+
   /** Clusters from `end` on are free, and no other ones; the file is cut there. Rejects with `io`. */
   async restart(end: number): Promise<void> {
     await this.#file.cut(end);

@@ -15,6 +15,7 @@ import { LinearTable } from '../blocks/linear-table.js';
 import { BlocksNode } from '../blocks/node.js';
 import { badEntry } from '../blocks/pages.js';
 import { type BlockTables, HOLE, ZERO } from '../blocks/places.js';
+import { unlessFull } from '../blocks/space.js';
 import { checkVdi } from './check.js';
 import { BLOCK_BYTES, DISCARDED, Field, type Header, parseHeader, UNALLOCATED } from './header.js';
 import { repairVdi } from './repair.js';
@@ -121,15 +122,26 @@ export class VdiNode extends BlocksNode {
     await this.commit();
     const before = await checkVdi(this.file, this.#header, report, kind);
     if (kind !== 'all') return { before, after: before };
-    await repairVdi(this.file, this.#header, kind, {
-      map: this.#map,
-      count: (allocated) => {
-        this.space.forget();
-        return this.#writeCount(allocated);
-      },
-      commit: () => this.commit(),
-    });
+    await this.#renumber();
     return { before, after: await checkVdi(this.file, this.#header, () => undefined) };
+  }
+
+  async #renumber(): Promise<void> {
+    try {
+      await repairVdi(this.file, this.#header, {
+        map: this.#map,
+        count: (allocated) => {
+          this.space.forget();
+          return this.#writeCount(allocated);
+        },
+        commit: () => this.commit(),
+      });
+    } catch (error) {
+      // What the file says counts from here on: an entry that is not there yet must not be left in memory, since its block is free for others.
+      this.#map.pages.clear();
+      this.space.forget();
+      throw error;
+    }
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
@@ -139,8 +151,14 @@ export class VdiNode extends BlocksNode {
 
   /** All is in the file, which is no longer than it need be. */
   async #finish(): Promise<void> {
+    const before = this.space.count;
+    const gaps = this.space.settle();
     await this.commit();
-    await this.file.trim();
+    // A copy takes blocks ahead, and gives those back that turn out to be zeroes: the header would count them.
+    if (gaps > 0) await unlessFull(() => this.#renumber());
+    const { count } = this.space;
+    if (count < before) await this.file.cut(this.#header.dataOffset + count * BLOCK_BYTES);
+    else await this.file.trim();
   }
 
   protected override async doClose(): Promise<void> {

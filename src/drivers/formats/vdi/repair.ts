@@ -6,7 +6,6 @@
 //
 // Nothing is overwritten that an entry points to: the copies are on the disk before the entries, these before the count.
 
-import type { RepairKind } from '../../../block/abilities.js';
 import type { ImageFile } from '../../image-file.js';
 import { Bits } from '../blocks/bits.js';
 import type { LinearTable } from '../blocks/linear-table.js';
@@ -22,9 +21,8 @@ export interface Repaired {
   commit(): Promise<void>;
 }
 
-/** Repairs all that a check finds; of lost space alone (`leaks`) there is nothing. Rejects with `io`, `no-space`. */
-export async function repairVdi(file: ImageFile, header: Header, kind: RepairKind, parts: Repaired): Promise<void> {
-  if (kind !== 'all') return;
+/** Repairs all that a check finds. Rejects with `io`, `no-space`. */
+export async function repairVdi(file: ImageFile, header: Header, parts: Repaired): Promise<void> {
   const { map } = parts;
   const changes = await plan(file, header);
   const placeOf = (number: number): number => header.dataOffset + number * BLOCK_BYTES;

@@ -13,6 +13,8 @@ export class VdiSpace implements BlockSource {
   readonly #header: Header;
   #blocks: BlockSpace | null = null;
   #looking: Promise<BlockSpace> | null = null;
+  /** When the map was looked through, each entry had a block of its own, and no block before the last one was free. */
+  #wasDense = false;
 
   constructor(file: ImageFile, header: Header) {
     this.#file = file;
@@ -37,6 +39,15 @@ export class VdiSpace implements BlockSource {
     this.#blocks!.giveBack(block);
   }
 
+  /**
+   * How many blocks before the last one in use were taken, and are not in use; `count` is up to that last one then. Of an image that had such blocks before, or wrong entries, that is not
+   * told: these are for a repair.
+   */
+  settle(): number {
+    const gaps = this.#blocks?.settle() ?? 0;
+    return this.#wasDense ? gaps : 0;
+  }
+
   /** The map was changed by a repair: it is looked through anew. */
   forget(): void {
     this.#blocks = null;
@@ -45,12 +56,17 @@ export class VdiSpace implements BlockSource {
   async #look(): Promise<BlockSpace> {
     const { blocks, dataOffset } = this.#header;
     const used = new Bits(blocks);
+    let entries = 0;
     let end = 0;
+    let isWrong = false;
     await readEntries(this.#file, this.#header, (_, entry) => {
+      isWrong ||= entry >= blocks || used.has(entry);
       if (entry >= blocks) return;
       used.add(entry);
+      entries++;
       end = Math.max(end, entry + 1);
     });
+    this.#wasDense = !isWrong && entries === end;
     const space = new BlockSpace(this.#file, BLOCK_BYTES, dataOffset + end * BLOCK_BYTES);
     for (let number = end - 1; number >= 0; number--) {
       if (!used.has(number)) space.giveBack({ offset: dataOffset + number * BLOCK_BYTES, fresh: false });

@@ -1,0 +1,98 @@
+// Blocks that a copy has taken, and given back as what it copied was zeroes: they are no lost space, and no error, once the image is closed.
+
+import { expect } from 'chai';
+import { createImage } from '../../../src/block/create.js';
+import type { BlockNode } from '../../../src/block/node/node.js';
+import { openNode } from '../../../src/block/open.js';
+import type { MovePlace } from '../../../src/block/types.js';
+import type { HostFile } from '../../../src/host/host.js';
+import { type Bench, linkTo, makeBench, readNode, used } from '../support.js';
+
+const MIB = 1 << 20;
+const STEP = 64 << 10;
+
+async function copied(block: number, blockBytes: number, isZero: boolean, place: MovePlace | null): Promise<void> {
+  expect(place, `a place for block ${block}`).to.not.equal(null);
+  if (!isZero) {
+    for (const { to, length } of place!.parts) {
+      await (place!.target as HostFile).write(to, Buffer.alloc(length, block + 1));
+    }
+  }
+  place!.done({ slices: [], map: new Uint8Array(blockBytes / STEP).fill(isZero ? 1 : 0), fault: null });
+}
+
+/** Copies as many blocks as `zero` has letters at once; those with a z turn out to be zeroes. */
+async function copy(node: BlockNode, blockBytes: number, zero: string): Promise<void> {
+  const places: (MovePlace | null)[] = [];
+  for (let block = 0; block < zero.length; block++) {
+    places.push(await node.prepareMove([{ offset: block * blockBytes, length: blockBytes }], STEP));
+  }
+  for (const [block, place] of places.entries()) await copied(block, blockBytes, zero[block] === 'z', place);
+}
+
+async function firstBytes(node: BlockNode, blockBytes: number, blocks: number): Promise<number[]> {
+  const bytes: number[] = [];
+  for (let block = 0; block < blocks; block++) {
+    const whole = new Uint8Array(blockBytes);
+    await readNode(node, block * blockBytes, whole);
+    expect(new Set(whole).size).to.equal(1);
+    bytes.push(whole[0]);
+  }
+  return bytes;
+}
+
+for (const [driver, blockBytes] of [
+  ['vdi', MIB],
+  ['qed', STEP],
+] as const) {
+  describe(`blocks of a ${driver} image that a copy gave back`, () => {
+    const open = (bench: Bench): Promise<BlockNode> => used(openNode(bench.graph, '/a', { format: driver }));
+    const make = async (): Promise<Bench> => {
+      const bench = makeBench();
+      await createImage(bench.graph, '/a', { driver, size: 8 * blockBytes });
+      return bench;
+    };
+    const found = async (bench: Bench): Promise<{ errors: number; leaks: number; bytes: number[]; length: number }> => {
+      const node = await openNode(bench.graph, '/a', { format: driver, readOnly: true });
+      const { corruptions, leaks } = await node.abilities.check!(() => undefined);
+      const bytes = await firstBytes(node, blockBytes, 8);
+      await bench.graph.closeAll();
+      return { errors: corruptions, leaks, bytes, length: bench.host.readFile('/a').length };
+    };
+    const lengthWith = async (blocks: number): Promise<number> => {
+      const bench = await make();
+      const node = await open(bench);
+      for (let block = 0; block < blocks; block++)
+        await node.write(block * blockBytes, new Uint8Array(blockBytes).fill(1));
+      await bench.graph.closeAll();
+      return bench.host.readFile('/a').length;
+    };
+
+    for (const zero of ['z.z..z.z', 'zzz....z', '....zzzz', '.zzzzzz.', 'zzzzzzz.']) {
+      it(`are filled when the image is closed (${zero})`, async () => {
+        const bench = await make();
+        await copy(await open(bench), blockBytes, zero);
+        await bench.graph.closeAll();
+        const bytes = [...zero].map((letter, block) => (letter === 'z' ? 0 : block + 1));
+        const length = await lengthWith(bytes.filter((byte) => byte !== 0).length);
+        expect(await found(bench)).to.deep.equal({ errors: 0, leaks: 0, bytes, length });
+      });
+    }
+
+    it('are filled when the image becomes read-only, and it can be written to again', async () => {
+      const bench = await make();
+      const node = await openNode(bench.graph, '/a', { format: driver });
+      const writer = linkTo(node);
+      await copy(node, blockBytes, 'z.z.z...');
+      node.detach(writer);
+      await node.reopen(true);
+      await node.reopen(false);
+      linkTo(node);
+      await node.write(0, new Uint8Array(blockBytes).fill(9));
+      expect(await firstBytes(node, blockBytes, 8)).to.deep.equal([9, 2, 0, 4, 0, 6, 7, 8]);
+      await bench.graph.closeAll();
+      const { errors, leaks, bytes } = await found(bench);
+      expect({ errors, leaks, bytes }).to.deep.equal({ errors: 0, leaks: 0, bytes: [9, 2, 0, 4, 0, 6, 7, 8] });
+    });
+  });
+}
