@@ -1,3 +1,10 @@
+// Bits in bytes, the lowest of a byte first.
+
+/** Whether bit `bit` of `bytes` is set. */
+export function hasBit(bytes: Uint8Array, bit: number): boolean {
+  return (bytes[bit >>> 3] & (1 << (bit & 7))) !== 0;
+}
+
 /** A set of numbers below a limit. */
 export class Bits {
   readonly #bytes: Uint8Array;
@@ -7,7 +14,7 @@ export class Bits {
   }
 
   has(value: number): boolean {
-    return (this.#bytes[value >>> 3] & (1 << (value & 7))) !== 0;
+    return hasBit(this.#bytes, value);
   }
 
   add(value: number): void {

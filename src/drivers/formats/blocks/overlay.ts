@@ -1,9 +1,13 @@
 // A differencing image, which holds the sectors that were written since it was made; all others are those of its parent, its backing node. It is only read.
 
-import { FormatNode } from '../../../block/node/format.js';
+import { skipFilters } from '../../../block/chain.js';
+import { FormatNode, openBacking } from '../../../block/node/format.js';
+import type { BlockNode } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
+import type { OpenRequest } from '../../../block/registry.js';
 import type { BlockStatus, Located } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
@@ -86,4 +90,24 @@ export abstract class OverlayNode extends FormatNode {
     refuseWriting(this.filename, this.formatName, readOnly);
     return null;
   }
+}
+
+/**
+ * Opens the parent of `image`, which is closed where this rejects: with `invalid-image` where it is not there, or `mismatchOf` says what is wrong with it, and as opening it does. Where only
+ * the header is wanted, nothing is asked of the parent.
+ */
+export async function openOverParent<Image extends OverlayNode>(
+  { onlyHeader, options, openChild }: Pick<OpenRequest<'vhdx' | 'vpc'>, 'onlyHeader' | 'options' | 'openChild'>,
+  image: Image,
+  mismatchOf: (parent: BlockNode) => string | null,
+): Promise<Image> {
+  await openBacking({ openChild }, image);
+  const { cow } = image;
+  if (onlyHeader || (cow === null && options.backing !== undefined)) return image;
+  const reason =
+    cow === null ? 'The differencing image does not say where its parent is' : mismatchOf(skipFilters(cow.node));
+  if (reason === null) return image;
+  // Best effort: what the caller must learn is why the parent cannot be used.
+  await image.close().catch(bestEffort('closing after a failed open'));
+  throw BlockError.at(image.filename, 'invalid-image', reason, { operation: 'open' });
 }

@@ -9,6 +9,7 @@ import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundDown, SECTOR_BYTES } from '../../../util/numbers.js';
 import { ImageFile } from '../../image-file.js';
+import { hasBit } from '../blocks/bits.js';
 import { type Header, NONE, parseHeader } from './header.js';
 
 export class BochsNode extends ReadOnlyFormatNode {
@@ -75,7 +76,7 @@ export class BochsNode extends ReadOnlyFormatNode {
     const firstByte = roundDown(first, 8) / 8;
     const bits = new Uint8Array(Math.ceil((first + sectors) / 8) - firstByte);
     await this.#file.read(bitmapAt + firstByte, bits);
-    const isSet = (sector: number): boolean => (bits[(sector >> 3) - firstByte] & (1 << (sector & 7))) !== 0;
+    const isSet = (sector: number): boolean => hasBit(bits, sector - firstByte * 8);
     for (let sector = 0; sector < sectors; ) {
       const isData = isSet(first + sector);
       let end = sector + 1;

@@ -1,6 +1,7 @@
 // The bitmap of a cow image: a bit for each sector, set where the sector was written. Pages of it are in memory.
 
 import type { ImageFile } from '../../image-file.js';
+import { hasBit } from '../blocks/bits.js';
 import { type Page, Pages } from '../blocks/pages.js';
 import type { Header } from './header.js';
 
@@ -34,12 +35,12 @@ export class SectorBitmap {
     const first = sector % PAGE_SECTORS;
     const stop = Math.min(PAGE_SECTORS, first + Math.min(count, this.#bits - sector));
     const { bytes } = page;
-    const isWritten = isSet(bytes, first);
+    const isWritten = hasBit(bytes, first);
     const same = isWritten ? 0xff : 0;
     let end = first + 1;
     while (end < stop) {
       if ((end & 7) === 0 && end + 8 <= stop && bytes[end >>> 3] === same) end += 8;
-      else if (isSet(bytes, end) === isWritten) end++;
+      else if (hasBit(bytes, end) === isWritten) end++;
       else break;
     }
     return { isWritten, sectors: end - first };
@@ -89,10 +90,6 @@ export class SectorBitmap {
   #lengthOf(offset: number): number {
     return Math.min(PAGE_BYTES, this.#end - offset);
   }
-}
-
-function isSet(bytes: Uint8Array, bit: number): boolean {
-  return (bytes[bit >>> 3] & (1 << (bit & 7))) !== 0;
 }
 
 function setBits(bytes: Uint8Array, from: number, to: number): void {

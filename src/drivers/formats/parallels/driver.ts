@@ -1,6 +1,6 @@
 // parallels: the image of Parallels. Its table is one entry for each cluster (blocks/node.ts); new clusters go behind all others.
 //
-// The header says that the image is in use from the first change on (`#begin`, durable before anything else is written) until it is closed, or is only read again.
+// The header says that the image is in use from the first change on (`begin`, durable before anything else is written) until it is closed, or is only read again.
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
@@ -8,19 +8,18 @@ import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
-import type { Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { isPowerOfTwo } from '../../../util/numbers.js';
 import { ImageFile } from '../../image-file.js';
+import { BegunBlocksNode } from '../blocks/begun-node.js';
 import { Commits } from '../blocks/commits.js';
-import { BlocksNode } from '../blocks/node.js';
 import { checkParallels } from './check.js';
 import { readBitmaps, refuseNecessary } from './extension.js';
 import { type Header, IN_USE, parseHeader, Word } from './header.js';
 import { ParallelsSpace } from './space.js';
 import { ClusterTable } from './table.js';
 
-export class ParallelsNode extends BlocksNode {
+export class ParallelsNode extends BegunBlocksNode {
   override readonly driver = 'parallels';
   override readonly filename: string;
   override readonly blockBytes: number;
@@ -29,8 +28,6 @@ export class ParallelsNode extends BlocksNode {
   override readonly space: ParallelsSpace;
   readonly #header: Header;
   readonly #commits: Commits;
-  #isBegun = false;
-  #beginning: Promise<void> | null = null;
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
     super(graph, node);
@@ -64,15 +61,7 @@ export class ParallelsNode extends BlocksNode {
   }
 
   /** Before the first change: the image is marked as in use. Rejects with `corrupt-image` where an entry points out of it, `unsupported`, `no-space`, `io`. */
-  #begin(): Promise<void> | null {
-    if (this.#isBegun) return null;
-    this.#beginning ??= this.#mark().finally(() => {
-      this.#beginning = null;
-    });
-    return this.#beginning;
-  }
-
-  async #mark(): Promise<void> {
+  protected override async begin(): Promise<void> {
     if (this.#header.extensionOffset !== 0) await refuseNecessary(this.file, this.#header);
     const { outside, end } = await checkParallels(this.file, this.#header, () => undefined);
     if (outside.length > 0) {
@@ -84,7 +73,6 @@ export class ParallelsNode extends BlocksNode {
     this.space.begin(end);
     await this.#setUse(IN_USE);
     this.#header.extensionOffset = 0;
-    this.#isBegun = true;
   }
 
   /** Writes to the header whether the image is in use; the extension goes, since nobody keeps it. */
@@ -100,30 +88,6 @@ export class ParallelsNode extends BlocksNode {
 
   override get clusterBytes(): number {
     return isPowerOfTwo(this.blockBytes) ? this.blockBytes : 0;
-  }
-
-  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    return (!write || this.#isBegun) && super.doLocate(offset, length, write, into);
-  }
-
-  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    await this.#begin();
-    await super.doWrite(offset, buffer, flags);
-  }
-
-  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    await this.#begin();
-    return super.doPrepareMove(extents, granule);
-  }
-
-  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    await this.#begin();
-    await super.doWriteZeroes(offset, length, flags);
-  }
-
-  protected override async doDiscard(offset: number, length: number): Promise<void> {
-    await this.#begin();
-    await super.doDiscard(offset, length);
   }
 
   override commit(): Promise<void> {
@@ -179,10 +143,10 @@ export class ParallelsNode extends BlocksNode {
   /** All is in the file, which ends with the last cluster, and the header says that the image is closed. */
   async #finish(): Promise<void> {
     await this.commit();
-    if (!this.#isBegun) return;
+    if (!this.isBegun) return;
     await this.file.cut(this.space.end!);
     await this.#setUse(0);
-    this.#isBegun = false;
+    this.isBegun = false;
   }
 
   protected override async doClose(): Promise<void> {

@@ -12,11 +12,11 @@
 
 import { MAX_BACKING_NAME_BYTES } from '../../../block/backing-name.js';
 import type { Child } from '../../../block/child.js';
-import { readHead } from '../../../block/stale.js';
 import { HIGH_WORD, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import { roundDown, SECTOR_BYTES } from '../../../util/numbers.js';
+import { nameBehind, readHeadAndName } from '../blocks/head-and-name.js';
 import { CRYPT_AES } from '../encryption/legacy-aes.js';
 
 export const HEADER_BYTES = 48;
@@ -68,18 +68,11 @@ export function cryptMethodIn(head: Uint8Array): number {
 }
 
 /** The header, and behind it the name of the backing file where there is one within the limits. */
-export async function readQcowHead(link: Child): Promise<Uint8Array> {
-  const head = await readHead(link, HEADER_BYTES);
-  if (head.length < HEADER_BYTES) return head;
-  const view = viewOf(head);
-  const offset = viewBe64(view, Field.backingNameOffset);
-  const length = view.getUint32(Field.backingNameBytes);
-  const inFile = Math.max(0, Math.min(length, MAX_BACKING_NAME_BYTES, link.length - offset));
-  if (offset === 0 || inFile === 0) return head;
-  const both = new Uint8Array(HEADER_BYTES + inFile);
-  both.set(head);
-  await link.read(offset, both.subarray(HEADER_BYTES));
-  return both;
+export function readQcowHead(link: Child): Promise<Uint8Array> {
+  return readHeadAndName(link, HEADER_BYTES, MAX_BACKING_NAME_BYTES, (view) => {
+    const offset = viewBe64(view, Field.backingNameOffset);
+    return offset === 0 ? null : { offset, length: view.getUint32(Field.backingNameBytes) };
+  });
 }
 
 export interface ParsedHead {
@@ -141,13 +134,8 @@ export function parseHead(head: Uint8Array, fileBytes: number, path: string): Pa
     backingNameOffset,
     backingNameBytes: backingNameOffset === 0 ? 0 : backingNameBytes,
   };
-  return { header, backingFile: nameIn(head.subarray(HEADER_BYTES)) };
-}
-
-function nameIn(bytes: Uint8Array): string | null {
-  const end = bytes.indexOf(0);
-  const text = end < 0 ? bytes : bytes.subarray(0, end);
-  return text.length === 0 ? null : decodeName(text);
+  const name = nameBehind(head, HEADER_BYTES);
+  return { header, backingFile: name.length === 0 ? null : decodeName(name) };
 }
 
 /** The header of a new image. */

@@ -9,11 +9,11 @@
 
 import { MAX_BACKING_NAME_BYTES } from '../../../block/backing-name.js';
 import type { Child } from '../../../block/child.js';
-import { readHead } from '../../../block/stale.js';
 import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import { isPowerOfTwo, SECTOR_BYTES } from '../../../util/numbers.js';
+import { nameBehind, readHeadAndName } from '../blocks/head-and-name.js';
 
 export const HEADER_BYTES = 64;
 export const ENTRY_BYTES = 8;
@@ -79,19 +79,14 @@ export function isTableSize(clusters: number): boolean {
 }
 
 /** The header, and behind it the name of the backing file where there is one within the limits. */
-export async function readQedHead(link: Child): Promise<Uint8Array> {
-  const head = await readHead(link, HEADER_BYTES);
-  if (head.length < HEADER_BYTES) return head;
-  const view = viewOf(head);
-  const offset = view.getUint32(Field.backingNameOffset, true);
-  const length = view.getUint32(Field.backingNameBytes, true);
-  const hasName = (view.getUint32(Field.features, true) & Feature.backingFile) !== 0;
-  const inFile = Math.max(0, Math.min(length, MAX_BACKING_NAME_BYTES + 1, link.length - offset));
-  if (!hasName || inFile === 0) return head;
-  const both = new Uint8Array(HEADER_BYTES + inFile);
-  both.set(head);
-  await link.read(offset, both.subarray(HEADER_BYTES));
-  return both;
+export function readQedHead(link: Child): Promise<Uint8Array> {
+  return readHeadAndName(link, HEADER_BYTES, MAX_BACKING_NAME_BYTES + 1, (view) => {
+    if ((view.getUint32(Field.features, true) & Feature.backingFile) === 0) return null;
+    return {
+      offset: view.getUint32(Field.backingNameOffset, true),
+      length: view.getUint32(Field.backingNameBytes, true),
+    };
+  });
 }
 
 export interface ParsedHead {
@@ -148,9 +143,7 @@ function backingFileIn(
 ): string | null {
   if ((features & Feature.backingFile) === 0) return null;
   if (offset + length > headerClusters * clusterBytes) fail('invalid-image', 'QED backing filename offset is invalid');
-  const name = head.subarray(HEADER_BYTES);
-  const end = name.indexOf(0);
-  const text = end < 0 ? name : name.subarray(0, end);
+  const text = nameBehind(head, HEADER_BYTES);
   if (text.length > MAX_BACKING_NAME_BYTES) fail('limit', 'The QED backing filename is too long');
   return text.length === 0 ? null : decodeName(text);
 }

@@ -1,12 +1,11 @@
 // The driver definition of vhdx: how an image is recognised, opened and created.
 
-import { skipFilters } from '../../../block/chain.js';
-import { openBacking } from '../../../block/node/format.js';
+import type { BlockNode } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { openByHead } from '../../../block/stale.js';
-import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { openOverParent } from '../blocks/overlay.js';
 import { checkVhdxCreate, createVhdx, measureVhdx, VHDX_CREATE_OPTIONS } from './create.js';
 import { VhdxDifferencingNode } from './differencing.js';
 import { VhdxNode } from './driver.js';
@@ -24,7 +23,9 @@ async function openVhdx(request: OpenRequest<'vhdx'>): Promise<VhdxNode | VhdxDi
     if (image.parent !== null) return new VhdxDifferencingNode(graph, node, image, image.parent, opening);
     return new VhdxNode(graph, node, image, opening);
   });
-  if (opened instanceof VhdxDifferencingNode) return openOverParent(request, opened);
+  if (opened instanceof VhdxDifferencingNode) {
+    return openOverParent(request, opened, (parent) => mismatchOf(opened, parent));
+  }
   if (options.backing !== undefined) {
     throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: opened.filename });
   }
@@ -32,36 +33,12 @@ async function openVhdx(request: OpenRequest<'vhdx'>): Promise<VhdxNode | VhdxDi
   return opened;
 }
 
-async function openOverParent(
-  request: OpenRequest<'vhdx'>,
-  image: VhdxDifferencingNode,
-): Promise<VhdxDifferencingNode> {
-  await openBacking(request, image);
-  try {
-    if (!request.onlyHeader) checkParent(image, request.options.backing === undefined);
-    return image;
-  } catch (error) {
-    // Best effort: what the caller must learn is why the parent cannot be used.
-    await image.close().catch(bestEffort('closing after a failed open'));
-    throw error;
-  }
-}
-
-/** Throws `invalid-image` where the image does not say where its parent is, or the one that is there has another content than the one that this image was made over. */
-function checkParent(image: VhdxDifferencingNode, isNeeded: boolean): void {
-  const fail = (reason: string): never => {
-    throw BlockError.at(image.filename, 'invalid-image', reason, { operation: 'open' });
-  };
-  const { cow } = image;
-  if (cow === null) {
-    if (isNeeded) fail('The differencing image does not say where its parent is');
-    return;
-  }
-  const parent = skipFilters(cow.node);
+/** What is wrong with a parent that has another content than the one that `image` was made over; null: nothing. */
+function mismatchOf(image: VhdxDifferencingNode, parent: BlockNode): string | null {
   const isVhdx = parent instanceof VhdxNode || parent instanceof VhdxDifferencingNode;
-  if (!isVhdx || image.linkages.includes(parent.dataWriteGuid)) return;
+  if (!isVhdx || image.linkages.includes(parent.dataWriteGuid)) return null;
   const [found, wanted] = [parent.dataWriteGuid, image.linkages[0]].map(guidText);
-  fail(`The content of the parent has the GUID ${found}, and the differencing image was made over ${wanted}`);
+  return `The content of the parent has the GUID ${found}, and the differencing image was made over ${wanted}`;
 }
 
 export const vhdxDriver: DriverDefinition<'vhdx'> = {

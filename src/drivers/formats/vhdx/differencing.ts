@@ -10,6 +10,7 @@ import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import type { NodeOptions } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';
+import { hasBit } from '../blocks/bits.js';
 import { OverlayNode, type OverlayRun, refuseWriting } from '../blocks/overlay.js';
 import { badEntry, Pages } from '../blocks/pages.js';
 import { HOLE, ZERO } from '../blocks/places.js';
@@ -160,8 +161,4 @@ export class VhdxDifferencingNode extends OverlayNode {
     this.#table.pages.clear();
     this.#bitmaps.clear();
   }
-}
-
-function hasBit(bits: Uint8Array, sector: number): boolean {
-  return (bits[sector >>> 3] & (1 << (sector & 7))) !== 0;
 }

@@ -1,7 +1,7 @@
 // vhdx: a dynamic or fixed image of Hyper-V. Its table is one entry for each block (blocks/node.ts); changes of it go through the log (log-writer.ts).
 //
 // An image that was not closed properly is read through its log, and replayed before it is written (`becomeWritable`). Before the first change, the table is looked through and the header gets
-// new GUIDs (`#begin`).
+// new GUIDs (`begin`).
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
@@ -9,11 +9,11 @@ import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
-import type { Extent, Located, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type { Located } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
+import { BegunBlocksNode } from '../blocks/begun-node.js';
 import { Commits } from '../blocks/commits.js';
-import { BlocksNode } from '../blocks/node.js';
 import { VHDX_FINDING_WORDS } from './finding-words.js';
 import { NO_GUID, randomGuid } from './guid.js';
 import { MIB } from './header.js';
@@ -46,7 +46,7 @@ export async function surveyWithLog(
   return found;
 }
 
-export class VhdxNode extends BlocksNode {
+export class VhdxNode extends BegunBlocksNode {
   override readonly driver = 'vhdx';
   override readonly filename: string;
   override readonly blockBytes: number;
@@ -62,8 +62,6 @@ export class VhdxNode extends BlocksNode {
   readonly #commits: Commits;
   /** The file is in use up to there, and has been so long since before the commit's first flush: what the log's entries say of it. */
   #flushedEnd = 0;
-  #isBegun = false;
-  #beginning: Promise<void> | null = null;
 
   constructor(graph: Graph, node: NodeOptions, image: Image, { file, permissions }: VhdxOpening) {
     super(graph, node);
@@ -98,15 +96,6 @@ export class VhdxNode extends BlocksNode {
     await this.#store.change({ logGuid: NO_GUID, fileWriteGuid: randomGuid(this.#random) });
   }
 
-  /** Before the first change. Rejects with `corrupt-image` where an entry points to no place of its own, `no-space`, `io`. */
-  #begin(): Promise<void> | null {
-    if (this.#isBegun) return null;
-    this.#beginning ??= this.#prepare().finally(() => {
-      this.#beginning = null;
-    });
-    return this.#beginning;
-  }
-
   /** Throws `invalid-image` where the image says of a structure that it lies where the file does not go: new blocks would go behind it. */
   #refuseUnwritable(operation: string): void {
     const end = this.#shape.regions.all.at(-1)![1];
@@ -115,7 +104,8 @@ export class VhdxNode extends BlocksNode {
     throw BlockError.at(this.filename, 'invalid-image', reason, { operation });
   }
 
-  async #prepare(): Promise<void> {
+  /** Before the first change. Rejects with `corrupt-image` where an entry points to no place of its own, `no-space`, `io`. */
+  protected override async begin(): Promise<void> {
     this.#refuseUnwritable('write');
     await this.becomeWritable();
     const fault = await this.#survey((finding) => {
@@ -127,7 +117,6 @@ export class VhdxNode extends BlocksNode {
       fileWriteGuid: randomGuid(this.#random),
       dataWriteGuid: randomGuid(this.#random),
     });
-    this.#isBegun = true;
   }
 
   /** The log and the space are ready for changes of the table. */
@@ -165,28 +154,7 @@ export class VhdxNode extends BlocksNode {
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (this.file.hasLog || (write && !this.#isBegun)) return false;
-    return super.doLocate(offset, length, write, into);
-  }
-
-  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    await this.#begin();
-    await super.doWrite(offset, buffer, flags);
-  }
-
-  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    await this.#begin();
-    return super.doPrepareMove(extents, granule);
-  }
-
-  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    await this.#begin();
-    await super.doWriteZeroes(offset, length, flags);
-  }
-
-  protected override async doDiscard(offset: number, length: number): Promise<void> {
-    await this.#begin();
-    await super.doDiscard(offset, length);
+    return !this.file.hasLog && super.doLocate(offset, length, write, into);
   }
 
   override commit(): Promise<void> {
@@ -244,9 +212,9 @@ export class VhdxNode extends BlocksNode {
   async #finish(): Promise<void> {
     await this.commit();
     await this.#log.release();
-    if (!this.#isBegun) return;
+    if (!this.isBegun) return;
     await this.file.cut(this.#endInUse);
-    this.#isBegun = false;
+    this.isBegun = false;
   }
 
   protected override async doClose(): Promise<void> {

@@ -1,6 +1,7 @@
 // The sectors of a file that are in use: bits, of which there are pages where any is set.
 
 import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { hasBit } from '../blocks/bits.js';
 
 const PAGE_SECTORS = 4096;
 
@@ -18,8 +19,7 @@ export class UsedSectors {
 
   #has(sector: number): boolean {
     const page = this.#pages.get(Math.floor(sector / PAGE_SECTORS));
-    const at = sector % PAGE_SECTORS;
-    return page !== undefined && (page[at >> 3] & (1 << (at & 7))) !== 0;
+    return page !== undefined && hasBit(page, sector % PAGE_SECTORS);
   }
 
   #add(sector: number): void {

@@ -1,14 +1,12 @@
 // The driver definition of vpc: how an image is recognised, opened and created.
 
-import { skipFilters } from '../../../block/chain.js';
 import { formatNodeName } from '../../../block/filename.js';
-import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { openByHead } from '../../../block/stale.js';
-import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { openOverParent } from '../blocks/overlay.js';
 import { checkVpcCreate, createVpc, measureVpc, VPC_CREATE_OPTIONS } from './create.js';
 import { DifferencingNode } from './differencing.js';
 import { VpcNode } from './driver.js';
@@ -37,38 +35,22 @@ function makeNode(request: OpenRequest<'vpc'>, file: BlockNode, head: Uint8Array
 async function openVpc(request: OpenRequest<'vpc'>): Promise<AnyVpcNode> {
   const file = await request.openChild('file', null, 'image');
   const image = await openByHead(request, file, readHead, (head) => makeNode(request, file, head));
-  const isOverlay = image instanceof DifferencingNode;
+  if (image instanceof DifferencingNode) {
+    await image.begin();
+    return openOverParent(request, image, (parent) => mismatchOf(image, parent));
+  }
   if (image instanceof VpcNode) await image.load();
-  else if (isOverlay) await image.begin();
-  if (!isOverlay && request.options.backing !== undefined) {
+  if (request.options.backing !== undefined) {
     throw new BlockError('invalid-argument', "Driver doesn't support backing files", { path: image.filename });
   }
-  if (!isOverlay) return image;
-  await openBacking(request, image);
-  try {
-    if (!request.onlyHeader) checkParent(image, request.options.backing === undefined);
-    return image;
-  } catch (error) {
-    // Best effort: what the caller must learn is why the parent cannot be used.
-    await image.close().catch(bestEffort('closing after a failed open'));
-    throw error;
-  }
+  return image;
 }
 
-/** Throws `invalid-image` where the parent that the header names is not there, or another image than the one that this one was made over. */
-function checkParent(image: DifferencingNode, isNeeded: boolean): void {
-  const fail = (reason: string): never => {
-    throw BlockError.at(image.filename, 'invalid-image', reason, { operation: 'open' });
-  };
-  const { cow } = image;
-  if (cow === null) {
-    if (isNeeded) fail('The differencing image does not say where its parent is');
-    return;
-  }
-  const parent = skipFilters(cow.node);
+/** What is wrong with a parent that is another image than the one that `image` was made over; null: nothing. */
+function mismatchOf(image: DifferencingNode, parent: BlockNode): string | null {
   const isVpc = parent instanceof VpcNode || parent instanceof FixedNode || parent instanceof DifferencingNode;
-  if (!isVpc || parent.uuid === image.parentUuid) return;
-  fail(`The parent has the UUID ${parent.uuid}, and that of the differencing image is ${image.parentUuid}`);
+  if (!isVpc || parent.uuid === image.parentUuid) return null;
+  return `The parent has the UUID ${parent.uuid}, and that of the differencing image is ${image.parentUuid}`;
 }
 
 export const vpcDriver: DriverDefinition<'vpc'> = {

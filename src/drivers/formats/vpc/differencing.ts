@@ -77,10 +77,10 @@ export class DifferencingNode extends OverlayNode {
     const bits = this.#bitmaps.peek(place - bitmapBytes)?.bytes;
     if (bits === undefined) return null;
     const from = Math.floor(within / SECTOR_BYTES);
-    const isHere = hasBit(bits, from);
+    const isHere = isHereBit(bits, from);
     const stop = Math.min(blockBytes, within + length);
     let sector = from + 1;
-    while (sector * SECTOR_BYTES < stop && hasBit(bits, sector) === isHere) sector++;
+    while (sector * SECTOR_BYTES < stop && isHereBit(bits, sector) === isHere) sector++;
     return { place: isHere ? place + within : HOLE, length: Math.min(sector * SECTOR_BYTES, stop) - within };
   }
 
@@ -102,6 +102,7 @@ export class DifferencingNode extends OverlayNode {
   }
 }
 
-function hasBit(bits: Uint8Array, sector: number): boolean {
+/** The bits of a byte begin with the highest. */
+function isHereBit(bits: Uint8Array, sector: number): boolean {
   return (bits[sector >>> 3] & (0x80 >>> (sector & 7))) !== 0;
 }
