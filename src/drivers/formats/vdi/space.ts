@@ -28,10 +28,13 @@ export class VdiSpace implements BlockSource {
   }
 
   async take(): Promise<NewBlock> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = null;
-    });
-    this.#blocks ??= await this.#looking;
+    if (this.#blocks === null) {
+      this.#looking ??= this.#look().finally(() => {
+        this.#looking = null;
+      });
+      const found = await this.#looking;
+      this.#blocks ??= found;
+    }
     return this.#blocks.take();
   }
 
