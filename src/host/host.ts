@@ -403,6 +403,8 @@ export interface HostFolder {
    * just before.
    */
   renameToFree(from: FolderPath, to: FolderPath): Promise<void>;
+  /** Files and folders below it that are mounted there, from another file system or from elsewhere in the same one: nothing can be renamed into them, out of them, or in their place. */
+  mounts(): Promise<FolderPath[]>;
   /** Rejects with `permission`, ... where no name in the folder can be made or removed, as far as that can be told before. */
   checkWritable(folder: FolderPath): Promise<void>;
   /** Rejects as `info`. */

@@ -15,6 +15,8 @@ import {
   mkdir,
   open,
   opendir,
+  readFile,
+  readlink,
   rename,
   rmdir,
   unlink,
@@ -28,6 +30,7 @@ import { errnoError, nodeError } from '../errno.js';
 import { checkEntryName, pathBelow } from '../folder.js';
 import type { FolderEntry, FolderPath, Folders, HostFile, HostFolder } from '../host.js';
 import { idOf, kindOfMode } from './info.js';
+import { mountsBelow } from './mounts.js';
 import { permissionsOfNewFile } from './umask.js';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, W_OK, X_OK } = constants;
@@ -43,6 +46,7 @@ const closeOf = promisify(close);
 const openDirOf = promisify(opendir) as unknown as (path: string, options: { encoding: 'buffer' }) => Promise<Dir>;
 const lstatOf = promisify(lstat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;
 const mkdirOf = promisify(mkdir) as (path: Buffer, mode?: number) => Promise<void>;
+const readlinkOf = promisify(readlink) as (path: string, options: { encoding: 'buffer' }) => Promise<Buffer>;
 const unlinkOf = promisify(unlink);
 
 const KINDS: Readonly<Record<string, FolderEntry['kind']>> = { file: 'file', directory: 'folder', link: 'link' };
@@ -172,6 +176,13 @@ class RealFolder implements HostFolder {
       await unlinkOf(at).catch(bestEffort('removing the second name of a file'));
       throw error;
     }
+  }
+
+  mounts(): Promise<FolderPath[]> {
+    return this.#inside('list the mounts of', [], async (fd) => {
+      const path = await readlinkOf(`/proc/self/fd/${fd}`, { encoding: 'buffer' });
+      return mountsBelow(path, await promisify(readFile)('/proc/self/mountinfo'));
+    });
   }
 
   checkWritable(folder: FolderPath): Promise<void> {

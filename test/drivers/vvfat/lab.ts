@@ -10,11 +10,14 @@ import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import { PERM_ALL, Perm } from '../../../src/block/types.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
+import type { HostFile } from '../../../src/host/host.js';
 import { openRealHost, type RealHost } from '../../../src/host/real/index.js';
 import { linkTo } from '../support.js';
 
 /** Bytes of the disk at which the file system of a hard disk begins. */
 export const PARTITION_BYTES = 63 * 512;
+
+const FILE_CHANGES: ReadonlySet<string> = new Set(['write', 'flush', 'truncate', 'close']);
 
 export class FolderLab {
   readonly root = mkdtempSync(join(tmpdir(), 'diskwright-vvfat-'));
@@ -29,22 +32,23 @@ export class FolderLab {
     this.graph = new Graph(this.host, { warn: (message) => this.warnings.push(message) });
   }
 
-  /** Calls `before` before each call into the folders that are opened from now on. */
+  /** Calls `before` before each call into the folders that are opened from now on, and into the files that are made in them (`file.write`, ...). */
   watch(before: (name: string, args: unknown[]) => unknown): void {
     const open = this.host.folders.open.bind(this.host.folders);
-    this.host.folders.open = async (path) => {
-      const folder = await open(path);
-      return new Proxy(folder, {
+    const watched = <T extends object>(one: T, prefix: string, names: ReadonlySet<string> | null): T =>
+      new Proxy(one, {
         get: (_target, name) => {
-          const own: unknown = Reflect.get(folder, name);
+          const own: unknown = Reflect.get(one, name);
           if (typeof own !== 'function') return own;
+          if (names !== null && !names.has(String(name))) return own.bind(one) as unknown;
           return async (...args: unknown[]) => {
-            await before(String(name), args);
-            return Reflect.apply(own, folder, args) as unknown;
+            await before(prefix + String(name), args);
+            const result: unknown = await Reflect.apply(own, one, args);
+            return name === 'createFile' ? watched(result as HostFile, 'file.', FILE_CHANGES) : result;
           };
         },
       });
-    };
+    this.host.folders.open = async (path) => watched(await open(path), '', null);
   }
 
   path(...names: string[]): string {

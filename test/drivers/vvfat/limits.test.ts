@@ -92,7 +92,7 @@ function diskWith(files: number): Region[] {
   for (const one of names(DEPTH, files)) {
     folders[DEPTH].children.push({ path: [one.name], entry: one, shortName: short.take(one.name)!, run: null });
   }
-  return layOut(geometry, { root: folders[0], folders, files: [], used }, new Uint8Array(11).fill(0x20));
+  return layOut(geometry, { root: folders[0], folders, files: [], used, left: [] }, new Uint8Array(11).fill(0x20));
 }
 
 function readerOf(regions: readonly Region[]) {

@@ -13,8 +13,10 @@ import { geometryOf } from './geometry.js';
 import { layOut } from './layout.js';
 import { parseFatName } from './name.js';
 import { SHORT_NAME_BYTES } from './names.js';
-import { type Scan, scanFolder } from './scan.js';
+import { refuseMounts, refuseOtherFileSystems } from './one-file-system.js';
+import { scanFolder } from './scan.js';
 import { Scratch } from './scratch.js';
+import { warningOfLeft } from './temporary.js';
 
 const DEFAULT_LABEL = 'QEMU VVFAT';
 
@@ -39,8 +41,11 @@ async function openFolder(request: OpenRequest<'vvfat'>): Promise<VvfatNode> {
   let scratch: Scratch | null = null;
   try {
     const scan = await scanFolder(folder, geometry, rw);
+    const warning = warningOfLeft(scan.left.map((path) => pathBelow(folder.path, path)));
+    if (warning !== null) graph.warn(warning);
     const regions = layOut(geometry, scan, volume);
     if (rw) refuseOtherFileSystems(folder, scan);
+    if (rw) await refuseMounts(folder, 'open');
     if (rw) scratch = await Scratch.open(folder, () => graph.host.random(), geometry.diskSectors);
     const writing = scratch && { scratch, scan };
     return new VvfatNode(graph, { ...node, readOnly: !rw }, filename, folder, geometry, regions, writing);
@@ -48,23 +53,6 @@ async function openFolder(request: OpenRequest<'vvfat'>): Promise<VvfatNode> {
     await scratch?.close().catch(bestEffort('closing the scratch file of a folder'));
     await folder.close();
     throw error;
-  }
-}
-
-/** Files are renamed within the folder, which the system does within one file system only. */
-function refuseOtherFileSystems(folder: HostFolder, { root, folders }: Scan): void {
-  const device = (id: string) => id.slice(0, id.indexOf(':'));
-  for (const { path, entry } of folders.flatMap((one) => [one, ...one.children])) {
-    if (device(entry.id) === device(root.entry.id)) continue;
-    const where = pathBelow(folder.path, path);
-    throw new BlockError(
-      'unsupported',
-      `'${where}' lies in another file system than its folder, which 'rw' cannot take`,
-      {
-        path: where,
-        operation: 'open',
-      },
-    );
   }
 }
 

@@ -30,6 +30,12 @@ export class Look {
     if (!isKnown || (now.ctimeMs !== entry.ctimeMs && !this.isOurs(entry))) throw this.refusal(path);
   }
 
+  /** Rejects with `bad-state` unless the folder is there. */
+  async expectFolder(path: FolderPath, { id }: FolderEntry): Promise<void> {
+    const now = await this.#at(path);
+    if (now === null || now.kind !== 'folder' || now.id !== id) throw this.refusal(path);
+  }
+
   /** Rejects with `bad-state` where something is there. */
   async expectNothing(path: FolderPath): Promise<void> {
     if ((await this.#at(path)) !== null) throw this.refusal(path);

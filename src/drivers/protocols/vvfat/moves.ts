@@ -12,9 +12,10 @@
 
 import type { FolderEntry, FolderPath, HostFolder } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { type KnownFile, keyOf } from './known.js';
 import type { Look } from './look.js';
 import { PRIVATE_FOLDER } from './permissions.js';
-import { type Known, type KnownFile, keyOf, type Plan } from './plan.js';
+import type { Plan } from './plan.js';
 import { temporaryName } from './temporary.js';
 
 /** A file that gets another name. */
@@ -28,21 +29,23 @@ export interface Waiting {
 
 export interface NameChanges {
   folder: HostFolder;
-  known: Known;
   plan: Plan;
+  /** Whether a new folder is to be its owner's alone. */
+  isPrivate: (path: FolderPath) => boolean;
   random: () => number;
 }
 
 /** Rejects with `bad-state` where another program has changed something, and as the folder does. */
 export async function changeNames(changes: NameChanges, look: Look, temporaries: readonly Waiting[]): Promise<void> {
-  const { folder, known, plan } = changes;
+  const { folder, plan, isPrivate } = changes;
+  const { known, steps } = plan.folders;
   for (const { path } of plan.permissions) {
     const there = known.folders.get(keyOf(path));
     if (there !== undefined) await folder.setPermissions(path, there.entry.id, PRIVATE_FOLDER);
   }
   const { waiting, removed } = await stepAside(changes, look);
-  const fromElsewhere = new Set(plan.permissions.map(({ path }) => keyOf(path)));
-  for (const path of plan.newFolders) await folder.createFolder(path, fromElsewhere.has(keyOf(path)));
+  const made = new Set(steps.map(({ to }) => keyOf(to)));
+  for (const path of plan.newFolders) if (!made.has(keyOf(path))) await folder.createFolder(path, isPrivate(path));
 
   // Where a folder goes, the place is not free yet.
   const isLate = ({ to }: Waiting) => known.folders.has(keyOf(to));
@@ -62,7 +65,8 @@ export async function changeNames(changes: NameChanges, look: Look, temporaries:
 }
 
 /** Where places overlap, files get other names for a while. Resolves with those that have moved, in whichever place they are now, and with what is to be removed. */
-async function stepAside({ folder, known, plan, random }: NameChanges, look: Look) {
+async function stepAside({ folder, plan, random }: NameChanges, look: Look) {
+  const { known } = plan.folders;
   const found = new Set([...plan.writes, ...plan.moves, ...plan.kept].map((one) => keyOf(one.found.path)));
   const newFolders = new Set(plan.newFolders.map(keyOf));
   const aside = async ({ path, entry }: KnownFile): Promise<FolderPath> => {
@@ -123,10 +127,14 @@ export async function flushFolders(folder: HostFolder, paths: readonly FolderPat
 }
 
 /** The folders in which names change, also those that are gone in the end, and new ones. */
-export function changedFolders({ writes, moves, gone, newFolders, goneFolders }: Plan): FolderPath[] {
+export function changedFolders({ folders, writes, moves, gone, newFolders, goneFolders }: Plan): FolderPath[] {
   const changed = [...writes, ...moves].map(({ found }) => found.path);
   const paths = [...changed, ...[...gone, ...moves.map(({ known }) => known)].map(({ path }) => path)];
+  const moved = folders.steps.flatMap(({ from, to }) => [from, to]);
   // Of the root, since files step aside there.
-  const parents: FolderPath[] = [[], ...[...paths, ...newFolders, ...goneFolders].map((path) => path.slice(0, -1))];
+  const parents: FolderPath[] = [
+    [],
+    ...[...paths, ...moved, ...newFolders, ...goneFolders].map((path) => path.slice(0, -1)),
+  ];
   return [...new Map(parents.map((path) => [keyOf(path), path])).values()];
 }

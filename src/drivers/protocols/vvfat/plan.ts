@@ -1,32 +1,11 @@
 // What is to be done in the folder so that it holds what the file system on the disk says: found by comparing it with what the folder was known to hold.
 
 import type { FolderEntry, FolderPath } from '../../../host/host.js';
+import { type FolderMoves, planFolderMoves } from './folder-moves.js';
+import { type Known, type KnownFile, type KnownFolder, keyOf } from './known.js';
 import type { FoundFile, FoundFolder, FoundTree } from './reader.js';
-import type { ScannedFile } from './scan.js';
 import type { Run } from './table.js';
 import { fatTime } from './times.js';
-
-/** A file that the folder holds, and where it lies on the disk. */
-export interface KnownFile {
-  path: FolderPath;
-  entry: FolderEntry;
-  runs: readonly Run[];
-  /** What the disk reads where the machine has not written: this file, as it was when the disk was opened. Null: all of that is in the scratch file. */
-  base: ScannedFile | null;
-}
-
-export interface KnownFolder {
-  path: FolderPath;
-  entry: FolderEntry;
-  /** Its first one. */
-  cluster: number;
-}
-
-export interface Known {
-  /** By `keyOf` their paths. */
-  files: Map<string, KnownFile>;
-  folders: Map<string, KnownFolder>;
-}
 
 /** A file with content that the folder does not hold. */
 export interface PlannedWrite {
@@ -37,6 +16,8 @@ export interface PlannedWrite {
 }
 
 export interface Plan {
+  /** Done first: all else is about the folder as it is then. */
+  folders: FolderMoves;
   /** Each before those that lie in it. */
   newFolders: FolderPath[];
   /** The permission bits of folders, new ones and others, that hold what lay in another one. */
@@ -52,13 +33,24 @@ export interface Plan {
   goneFolders: FolderPath[];
 }
 
-export function keyOf(path: FolderPath): string {
-  return path.join('/');
-}
-
 /** `isFresh`: whether a machine has written to one of the clusters. */
-export function planOf(known: Known, { folders, files }: FoundTree, isFresh: (runs: readonly Run[]) => boolean): Plan {
-  const plan: Plan = { newFolders: [], permissions: [], writes: [], moves: [], kept: [], gone: [], goneFolders: [] };
+export function planOf(
+  knownBefore: Known,
+  { folders, files }: FoundTree,
+  isFresh: (runs: readonly Run[]) => boolean,
+): Plan {
+  const folderMoves = planFolderMoves(knownBefore, folders);
+  const { known } = folderMoves;
+  const plan: Plan = {
+    folders: folderMoves,
+    newFolders: [],
+    permissions: [],
+    writes: [],
+    moves: [],
+    kept: [],
+    gone: [],
+    goneFolders: [],
+  };
   const holds = (one: KnownFile, found: FoundFile) =>
     one.entry.size === found.size && sameRuns(one.runs, found.runs) && !isFresh(found.runs);
   const used = new Set<KnownFile>();

@@ -11,7 +11,7 @@ import { clusterBytes, ENTRY_BYTES, type Geometry } from './geometry.js';
 import { MAX_DEPTH, MAX_DIRECTORIES_BYTES, MAX_DIRECTORY_BYTES, MAX_DIRECTORY_ENTRIES, PathCount } from './limits.js';
 import { longNameEntries, ShortNames, unicodeUpper } from './names.js';
 import { FreeClusters, type Run } from './table.js';
-import { isKeptImage } from './temporary.js';
+import { isKeptImage, isLeftContent } from './temporary.js';
 
 export interface ScannedFile {
   path: FolderPath;
@@ -41,6 +41,8 @@ export interface Scan {
   files: ScannedFile[];
   /** Clusters that are taken. */
   used: number;
+  /** What a disk of this folder has left that ended before it was up to date. */
+  left: FolderPath[];
 }
 
 /** `rw`: the disk is to be written to. Rejects with `bad-state` where an image is left in it that could not be brought to it, `limit` where it does not fit, `unsupported` for what no such disk has, and as the folder's `entries`. */
@@ -56,6 +58,7 @@ class Scanner {
   readonly #paths = new PathCount();
   readonly #folders: ScannedFolder[] = [];
   readonly #files: ScannedFile[] = [];
+  readonly #left: FolderPath[] = [];
   #directoryBytes = 0;
 
   constructor(folder: HostFolder, geometry: Geometry, rw: boolean) {
@@ -76,7 +79,7 @@ class Scanner {
       if (!isFolder(child)) this.#placeFile(child);
       else await this.#readFolder(child, queue);
     }
-    return { root, folders: this.#folders, files: this.#files, used: this.#free.used };
+    return { root, folders: this.#folders, files: this.#files, used: this.#free.used, left: this.#left };
   }
 
   async #readFolder(folder: ScannedFolder, queue: (ScannedFile | ScannedFolder)[]): Promise<void> {
@@ -89,6 +92,7 @@ class Scanner {
     for (const entry of await this.#entriesOf(path, MAX_DIRECTORY_ENTRIES)) {
       const below = [...path, entry.name];
       this.#refuseOthers(entry, below);
+      if (isLeftContent(entry.name)) this.#left.push(below);
       if (this.#rw) this.#refuseSameName(folded, below);
       const tooMuch = this.#paths.add(below);
       if (tooMuch !== null) throw this.#refusal(path, 'limit', tooMuch);

@@ -9,9 +9,10 @@ import { printable } from '../../../util/foreign-text.js';
 import { applyPlan } from './apply.js';
 import { byteOfCluster, clusterBytes, type Geometry, SECTOR_BYTES } from './geometry.js';
 import { keepImage } from './kept-image.js';
+import { type Known, type KnownFile, type KnownFolder, keyOf } from './known.js';
 import type { Span } from './layout.js';
 import type { Look } from './look.js';
-import { type Known, type KnownFile, type KnownFolder, keyOf, type Plan, planOf } from './plan.js';
+import { type Plan, planOf } from './plan.js';
 import { type FoundFile, type FoundFolder, type ReadDisk, readFileSystem } from './reader.js';
 import { isFolder, type Scan } from './scan.js';
 import type { Scratch } from './scratch.js';
@@ -191,7 +192,7 @@ export class WriteBack {
     const changed = new Set(plan.permissions.map(({ path }) => keyOf(path)));
     const all = new Map<string, KnownFolder>();
     for (const { path, cluster } of folders) {
-      const before = changed.has(keyOf(path)) ? undefined : this.#known.folders.get(keyOf(path));
+      const before = changed.has(keyOf(path)) ? undefined : plan.folders.known.folders.get(keyOf(path));
       all.set(keyOf(path), { path, cluster, entry: before?.entry ?? (await folder.info(path)) });
     }
     return all;
