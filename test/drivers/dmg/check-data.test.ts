@@ -11,7 +11,7 @@ import { checkImage } from '../../../src/workspace/check.js';
 import { chunk, dmgImage, type EncodedImage, Kind } from '../../formats/dmg/images.js';
 import { BZIP2, SAMPLE, XZ } from '../../formats/dmg/samples.js';
 import { failureOf, makeBench } from '../support.js';
-import { counted, END, IMAGE, SECTOR } from './support.js';
+import { counted, END, IMAGE, forked as layoutOf, SECTOR } from './support.js';
 
 const TABLES = [
   [
@@ -59,6 +59,16 @@ describe('dmg: checksums', () => {
     expect(texts[0]).to.match(/^ERROR: the data fork: the checksum is 0x[0-9a-f]{8}, and should be 0x[0-9a-f]{8}$/);
     expect(texts[1]).to.match(/^ERROR: the table 0: the checksum is 0x[0-9a-f]{8}, and should be 0x/);
     expect([corruptions, errors]).to.deep.equal([2, 0]);
+  });
+
+  it('are not compared for chunks that hold more than the disk has: they might be decompressed for days', async () => {
+    const { image, chunkAt } = layoutOf([[counted(Kind.zlib, 1, 2), counted(Kind.zlib, 3, 2), END]]);
+    // Both hold the same place of a disk that is as large as one.
+    image.writeBigUInt64BE(0n, chunkAt(1) + 8);
+    image.writeBigUInt64BE(2n, image.length - 512 + 0x1ec);
+    const [texts, corruptions] = await found(image);
+    expect(texts).to.deep.equal(['ERROR: the table 0: the chunks hold more than the disk has']);
+    expect(corruptions).to.equal(1);
   });
 
   it('of the tables say that one of them was changed', async () => {

@@ -4,10 +4,25 @@
 //   00nnnndd dddddddd                 n + 3 bytes from d + 1 bytes before
 //   01nnnnnn dddddddd dddddddd        n + 4 bytes from d + 1 bytes before
 
-/** Whether `packed` decompresses to all of `output`; what is behind that in `packed` is ignored. */
-export function decompressAdc(packed: Uint8Array, output: Uint8Array): boolean {
-  let to = 0;
-  for (let at = 0; to < output.length; ) {
+import { nextTurn } from '../../../util/turn.js';
+
+/** So many bytes, a few milliseconds of work, are decompressed in one go. */
+const TURN_BYTES = 1 << 20;
+
+/** Resolves with whether `packed` decompresses to all of `output`; what is behind that in `packed` is ignored. Others have their turn meanwhile: a chunk may have 64 MiB. */
+export async function decompressAdc(packed: Uint8Array, output: Uint8Array): Promise<boolean> {
+  const done = { at: 0, to: 0 };
+  for (;;) {
+    if (!decompressPart(packed, output, done)) return false;
+    if (done.to === output.length) return true;
+    await nextTurn();
+  }
+}
+
+/** Goes on at the byte `at` of `packed`, which becomes the byte `to` of `output`, for one turn. Returns whether that is possible. */
+function decompressPart(packed: Uint8Array, output: Uint8Array, done: { at: number; to: number }): boolean {
+  let { at, to } = done;
+  for (const turnEnd = Math.min(to + TURN_BYTES, output.length); to < turnEnd; ) {
     const code = packed[at]!;
     if (at >= packed.length) return false;
     if ((code & 0x80) !== 0) {
@@ -29,5 +44,7 @@ export function decompressAdc(packed: Uint8Array, output: Uint8Array): boolean {
     for (const end = to + length; to < end; to++) output[to] = output[to - back]!;
     at = next;
   }
+  done.at = at;
+  done.to = to;
   return true;
 }

@@ -47,12 +47,18 @@ export async function checkData(
     else compare('dmg-data-fork', dataChecksum, await sumOfFile(link, host, dataOffset, dataBytes));
   }
   const sums: number[] = [];
+  const budget = { bytes: header.size };
   for (const [index, resource] of resources.entries()) {
     const checksum = parseTableHead(resource)?.checksum ?? null;
     if (checksum === null) continue;
     sums.push(checksum);
     try {
-      compare('dmg-table', checksum, await sumOfTable(reader, chunksOf(resource, dataOffset, 0, link.filename)), index);
+      compare(
+        'dmg-table',
+        checksum,
+        await sumOfTable(reader, chunksOf(resource, dataOffset, 0, link.filename), budget),
+        index,
+      );
     } catch (error) {
       if (!(error instanceof BlockError)) throw error;
       if (error.code === 'corrupt-image') fail('dmg-table', 'corruption', error.reason, index);
@@ -91,11 +97,16 @@ async function sumOfFile(link: Child, host: Host, offset: number, length: number
   return sum;
 }
 
-/** Rejects as reads do where a chunk cannot be read. */
-async function sumOfTable(reader: ChunkReader, chunks: Iterable<Chunk>): Promise<number> {
+/**
+ * `budget`: bytes that tables can hold at most, of which this one takes its own. Chunks that do not overlap hold no more than the disk has; those of a broken image, each of
+ * which may have 64 MiB, might be decompressed for days. Rejects as reads do where a chunk cannot be read, and with `corrupt-image` beyond the budget.
+ */
+async function sumOfTable(reader: ChunkReader, chunks: Iterable<Chunk>, budget: { bytes: number }): Promise<number> {
   let sum = 0;
   for (const chunk of chunks) {
     if (chunk.kind === Kind.ignore) continue;
+    budget.bytes -= chunk.end - chunk.start;
+    if (budget.bytes < 0) throw new BlockError('corrupt-image', 'the chunks hold more than the disk has');
     if (chunk.kind === Kind.zero) {
       sum = crc32OfZeroes(chunk.end - chunk.start, sum);
       continue;

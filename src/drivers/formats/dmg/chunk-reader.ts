@@ -4,6 +4,7 @@ import type { Child } from '../../../block/child.js';
 import type { Host } from '../../../host/host.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
+import { nextTurn } from '../../../util/turn.js';
 import { ChunkCache } from './chunk-cache.js';
 import type { FoundChunk } from './chunk-map.js';
 import { type Chunk, isZeroKind } from './chunks.js';
@@ -12,8 +13,8 @@ import { isPacked, unpack } from './unpack.js';
 
 /** Chunks of more bytes, which usual images do not have, are decompressed one after the other, so that not many are in memory. */
 const LARGE_BYTES = 4 << 20;
-/** Raw chunks that are read as wholes are read in parts of so many bytes. */
-const RAW_PART_BYTES = 1 << 20;
+/** Chunks that are read as wholes are taken in parts of so many bytes. */
+const PART_BYTES = 1 << 20;
 
 export class ChunkReader {
   readonly #link: () => Child;
@@ -41,12 +42,14 @@ export class ChunkReader {
     const isRaw = chunk.kind === Kind.raw;
     if (!isRaw && !isPacked(chunk.kind)) throw this.#unreadable(chunk);
     const { memory } = this.#host;
-    const buffer = memory.allocate(isRaw ? Math.min(bytes, RAW_PART_BYTES) : bytes);
+    const buffer = memory.allocate(isRaw ? Math.min(bytes, PART_BYTES) : bytes);
     try {
-      for (let done = 0; done < bytes; done += buffer.length) {
-        const part = buffer.subarray(0, bytes - done);
+      if (!isRaw) await this.#unpack(chunk, () => buffer);
+      for (let done = 0; done < bytes; done += PART_BYTES) {
+        const from = isRaw ? 0 : done;
+        const part = buffer.subarray(from, from + Math.min(PART_BYTES, bytes - done));
         if (isRaw) await this.#readRaw(chunk, done, part);
-        else await this.#unpack(chunk, () => part);
+        else await nextTurn();
         take(part);
       }
     } finally {

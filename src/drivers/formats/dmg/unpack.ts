@@ -23,7 +23,7 @@ export function isPacked(kind: number): boolean {
 export async function unpack(codecs: Codecs, kind: number, stored: Uint8Array, output: Uint8Array): Promise<void> {
   const stream = STREAMS.get(kind);
   if (stream !== undefined) return codecs.decompress(stream, stored, output);
-  if (decompressAdc(stored, output)) return;
+  if (await decompressAdc(stored, output)) return;
   throw new BlockError('invalid-image', `the ADC data is broken, or does not hold ${output.length} bytes`);
 }
 
