@@ -15,6 +15,7 @@ import { decodeName, encodeName } from '../../../util/name-bytes.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 
 export const NO_PARENT = 0xffff_ffff;
+const NO_PARENT_BITS = BigInt(NO_PARENT);
 /** Of a descriptor that lies in an extent. */
 export const EMBEDDED_BYTES = 20 * SECTOR_BYTES;
 /** Of one that is a file. */
@@ -34,7 +35,7 @@ export interface ExtentLine {
   offset: number;
 }
 
-/** A number in hexadecimal digits, and where it begins in the text. */
+/** A number, and the characters of the text that are its: hexadecimal digits, and what stands before them. */
 export interface NumberPlace {
   value: number;
   at: number;
@@ -70,13 +71,25 @@ function nameOf(latin1: string): string {
   return decodeName(Buffer.from(latin1, 'latin1'));
 }
 
-function placeOf({ 0: all, 1: digits, index }: RegExpExecArray): NumberPlace {
-  return { value: Number.parseInt(digits, 16), at: index + all.length - digits.length, digits: digits.length };
+/**
+ * What stands behind a name, read as QEMU reads it: after spaces and lines, with a sign or `0x` or without; of more than 64 bits all ones, else the last 32 of them. Null: it
+ * is no number.
+ */
+function numberAt(text: string, start: number): NumberPlace | null {
+  const found = /\s*([+-]?(?:0[xX][0-9a-fA-F]*|[0-9a-fA-F]+))/y;
+  found.lastIndex = start;
+  const written = found.exec(text)?.[1];
+  if (written === undefined) return null;
+  const magnitude = BigInt(`0x0${written.replace(/^[+-]?(0[xX])?/, '')}`);
+  const bits = written.startsWith('-') ? -magnitude : magnitude;
+  const value = Number(magnitude >= 1n << 64n ? NO_PARENT_BITS : BigInt.asUintN(32, bits));
+  return { value, at: found.lastIndex - written.length, digits: written.length };
 }
 
 /** Throws `invalid-image` where it names no content ID: it is no descriptor. */
 export function parseDescriptor(text: string, path: string): Descriptor {
-  const cid = /^CID=([0-9a-fA-F]{1,8})\b/m.exec(text);
+  const ownName = /(?<!parent)CID=/.exec(text);
+  const cid = ownName && numberAt(text, ownName.index + ownName[0].length);
   if (cid === null) {
     throw BlockError.at(
       path,
@@ -87,12 +100,19 @@ export function parseDescriptor(text: string, path: string): Descriptor {
       },
     );
   }
-  const parent = /^parentCID=([0-9a-fA-F]{1,8})\b/m.exec(text);
+  const parentName = 'parentCID=';
+  const parentAt = text.indexOf(parentName);
+  const noParent: NumberPlace = { value: NO_PARENT, at: 0, digits: 0 };
+  const parent = parentAt < 0 ? noParent : numberAt(text, parentAt + parentName.length);
+  if (parent === null) {
+    const reason = 'The content ID of the backing file is no number in the descriptor';
+    throw BlockError.at(path, 'invalid-image', reason, { operation: 'open' });
+  }
   const hint = /^parentFileNameHint="([^"\n]+)"/m.exec(text);
   return {
-    cid: placeOf(cid),
-    parentCid: parent === null ? { value: NO_PARENT, at: 0, digits: 0 } : placeOf(parent),
-    createType: /^createType="([^"\n]*)"/m.exec(text)?.[1] ?? '',
+    cid,
+    parentCid: parent,
+    createType: /createType="([^"\n]*)"/m.exec(text)?.[1] ?? '',
     backingFile: hint === null ? null : nameOf(hint[1]),
   };
 }
@@ -121,7 +141,7 @@ export function parseExtents(text: string, { createType }: Descriptor, path: str
 }
 
 function parseExtent(line: string): ExtentLine | null {
-  const found = /^RW\s+(\d+)\s+([A-Z]+)(?:\s+"([^"]+)"(?:\s+(\d+))?)?/.exec(line);
+  const found = /^RW\s+(\+?\d+)\s+([A-Z]+)(?:\s+"([^"]+)"(?:\s*(\+?\d+))?)?/.exec(line);
   if (found === null) return null;
   const [, sectors, kind, filename, offset] = found;
   const length = Number(sectors) * SECTOR_BYTES;
@@ -190,5 +210,5 @@ export function encodeDescriptor(made: NewDescriptor): Uint8Array {
 /** Whether a text can stand between the quotes of a descriptor. */
 export function fitsQuotes(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what cannot stand there
-  return !/["\x00-\x1f]/.test(text);
+  return !/["\x00\n\r]/.test(text);
 }
