@@ -29,7 +29,7 @@ class Fault {
 }
 
 describe('vvfat: bringing the folder up to date fails', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   before(function () {
     requirePeer(this, 'mcopy');
   });
