@@ -36,10 +36,10 @@ async function watchedFile(file: HostFile): Promise<HostFile> {
     get: (_target, name) => {
       const own: unknown = Reflect.get(file, name);
       if (typeof own !== 'function') return own;
-      if (!['write', 'flush', 'truncate'].includes(String(name))) return own.bind(file) as unknown;
+      if (!['write', 'flush', 'truncate', 'close'].includes(String(name))) return own.bind(file) as unknown;
       return async (...args: unknown[]) => {
         step();
-        if (name !== 'flush') unflushed.add(inode);
+        if (name === 'write' || name === 'truncate') unflushed.add(inode);
         await Reflect.apply(own, file, args);
         if (name === 'flush') unflushed.delete(inode);
       };
