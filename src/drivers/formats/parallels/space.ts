@@ -41,9 +41,14 @@ export class ParallelsSpace implements BlockSource {
     const block = await blocks.take();
     if (block.offset / this.#header.entryUnit < HIGH_WORD) return block;
     blocks.giveBack(block);
-    throw BlockError.at(this.#file.path, 'no-space', 'no space left: an entry of the table has 32 bits', {
-      operation: 'allocate',
-    });
+    throw BlockError.at(
+      this.#file.path,
+      'limit',
+      'The file of a Parallels image cannot be larger: an entry of its table has 32 bits',
+      {
+        operation: 'allocate',
+      },
+    );
   }
 
   giveBack(block: NewBlock): void {

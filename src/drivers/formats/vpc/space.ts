@@ -110,7 +110,7 @@ export class VpcSpace implements BlockSource {
   /** An entry is the number of a sector in 32 bits. */
   #refuseFar(place: number): void {
     if (place / SECTOR_BYTES < UNALLOCATED) return;
-    throw BlockError.at(this.#file.path, 'no-space', 'no space left: an image of this format ends at 2 TiB', {
+    throw BlockError.at(this.#file.path, 'limit', 'The file of a VHD image cannot be larger than 2 TiB', {
       operation: 'allocate',
     });
   }
