@@ -9,6 +9,12 @@ export function takesCompressed(image: BlockNode): boolean {
   return skipFilters(image).compression !== 'refused';
 }
 
+/** Refuses an image that takes no compressed writes: it may be one of a format whose other images do. Throws `invalid-argument`. */
+export function refuseUncompressed(image: BlockNode): void {
+  if (takesCompressed(image)) return;
+  throw new BlockError('invalid-argument', 'Compression not supported for this file format', { path: image.filename });
+}
+
 /** Whether what is written to `target` is compressed: it is `asked` for, or nothing else can be written there. */
 export function compresses(target: BlockNode, asked: boolean | undefined): boolean {
   return asked === true || target.compression === 'needed';

@@ -7,8 +7,7 @@
 import { idOfFile } from '../block/backing-name.js';
 import { backingOf, chainOf, skipFilters } from '../block/chain.js';
 import { type Child, type NodeUser, withLink } from '../block/child.js';
-import { compresses } from '../block/compression.js';
-import { checkCompresses } from '../block/create.js';
+import { compresses, refuseUncompressed } from '../block/compression.js';
 import { resolveBackingNameOf } from '../block/filename.js';
 import { referrerOf } from '../block/foreign-name.js';
 import type { Graph } from '../block/graph.js';
@@ -83,7 +82,7 @@ async function checkRebase(image: BlockNode, to: BackingName | null): Promise<vo
 export async function rebaseImage(plan: RebasePlan): Promise<void> {
   const { image, to, backing, compress } = plan;
   await checkRebase(image, to);
-  if (compress) checkCompresses(knownDriver(image.driver));
+  if (compress) refuseUncompressed(image);
   await refuseOtherContent(image);
   if (backing !== null) await refuseLoop(image, backing);
   const old = backingOf(image);
