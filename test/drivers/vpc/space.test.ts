@@ -17,12 +17,16 @@ describe('vpc: space', () => {
       length: 2 ** 41 + MIB,
       read: async () => undefined,
       ensureLength: async () => undefined,
+      takeFresh: () => true,
       expect: () => undefined,
       truncate: async () => undefined,
       write: async () => undefined,
     } as unknown as ImageFile;
     const footers = { keepCopy: async () => undefined, reserve: async () => undefined } as unknown as Footers;
     const error = await failureOf(new VpcSpace(file, header, footers).take());
-    expect([error.code, error.message]).to.deep.equal(['limit', 'The file of a VHD image cannot be larger than 2 TiB']);
+    expect([error.code, error.message]).to.deep.equal([
+      'limit',
+      '/image: The file of a VHD image cannot be larger than 2 TiB',
+    ]);
   });
 });

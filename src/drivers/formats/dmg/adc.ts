@@ -4,18 +4,19 @@
 //   00nnnndd dddddddd                 n + 3 bytes from d + 1 bytes before
 //   01nnnnnn dddddddd dddddddd        n + 4 bytes from d + 1 bytes before
 
-import { nextTurn } from '../../../util/turn.js';
+import type { Clock } from '../../../host/host.js';
+import { nextTurn } from '../../../host/turn.js';
 
 /** So many bytes, a few milliseconds of work, are decompressed in one go. */
 const TURN_BYTES = 1 << 20;
 
 /** Resolves with whether `packed` decompresses to all of `output`; what is behind that in `packed` is ignored. Others have their turn meanwhile: a chunk may have 64 MiB. */
-export async function decompressAdc(packed: Uint8Array, output: Uint8Array): Promise<boolean> {
+export async function decompressAdc(clock: Clock, packed: Uint8Array, output: Uint8Array): Promise<boolean> {
   const done = { at: 0, to: 0 };
   for (;;) {
     if (!decompressPart(packed, output, done)) return false;
     if (done.to === output.length) return true;
-    await nextTurn();
+    await nextTurn(clock);
   }
 }
 

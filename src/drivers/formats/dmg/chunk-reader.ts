@@ -2,9 +2,9 @@
 
 import type { Child } from '../../../block/child.js';
 import type { Host } from '../../../host/host.js';
+import { nextTurn } from '../../../host/turn.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
-import { nextTurn } from '../../../util/turn.js';
 import { ChunkCache } from './chunk-cache.js';
 import type { FoundChunk } from './chunk-map.js';
 import { type Chunk, isZeroKind } from './chunks.js';
@@ -49,7 +49,7 @@ export class ChunkReader {
         const from = isRaw ? 0 : done;
         const part = buffer.subarray(from, from + Math.min(PART_BYTES, bytes - done));
         if (isRaw) await this.#readRaw(chunk, done, part);
-        else await nextTurn();
+        else await nextTurn(this.#host.clock);
         take(part);
       }
     } finally {
@@ -78,12 +78,12 @@ export class ChunkReader {
   #unpack(chunk: Chunk, output: () => Uint8Array): Promise<Uint8Array> {
     const action = async (): Promise<Uint8Array> => {
       this.#checkStored(chunk, chunk.stored);
-      const { memory, codecs } = this.#host;
+      const { memory } = this.#host;
       const stored = memory.allocate(chunk.stored);
       try {
         await this.#link().read(chunk.place, stored);
         const filled = output();
-        await unpack(codecs, chunk.kind, stored, filled);
+        await unpack(this.#host, chunk.kind, stored, filled);
         return filled;
       } catch (thrown) {
         const error = toBlockError(thrown);

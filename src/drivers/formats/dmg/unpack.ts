@@ -1,6 +1,6 @@
 // What a chunk holds, from what is stored of it.
 
-import type { Codecs, StreamType } from '../../../host/host.js';
+import type { Codecs, Host, StreamType } from '../../../host/host.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { decompressAdc } from './adc.js';
 import { Kind } from './header.js';
@@ -11,6 +11,8 @@ const STREAMS: ReadonlyMap<number, StreamType> = new Map([
   [Kind.lzma, 'xz'],
 ]);
 
+type UnpackHost = Pick<Host, 'codecs' | 'clock'>;
+
 /** Whether chunks of this kind are compressed in a way that we know to decompress. */
 export function isPacked(kind: number): boolean {
   return kind === Kind.adc || STREAMS.has(kind);
@@ -20,10 +22,15 @@ export function isPacked(kind: number): boolean {
  * Fills `output` with what `stored`, of a chunk of such a kind, decompresses to, exactly. Rejects with `invalid-image`, and with `unsupported` where the system's library
  * is not there.
  */
-export async function unpack(codecs: Codecs, kind: number, stored: Uint8Array, output: Uint8Array): Promise<void> {
+export async function unpack(
+  { codecs, clock }: UnpackHost,
+  kind: number,
+  stored: Uint8Array,
+  output: Uint8Array,
+): Promise<void> {
   const stream = STREAMS.get(kind);
   if (stream !== undefined) return codecs.decompress(stream, stored, output);
-  if (await decompressAdc(stored, output)) return;
+  if (await decompressAdc(clock, stored, output)) return;
   throw new BlockError('invalid-image', `the ADC data is broken, or does not hold ${output.length} bytes`);
 }
 
