@@ -44,6 +44,8 @@ async function firstBytes(node: BlockNode, blockBytes: number, blocks: number): 
 for (const [driver, blockBytes] of [
   ['vdi', MIB],
   ['qed', STEP],
+  // Of this format, lost space is what lies behind the last cluster.
+  ['parallels', MIB],
 ] as const) {
   describe(`blocks of a ${driver} image that a copy gave back`, () => {
     const open = (bench: Bench): Promise<BlockNode> => used(openNode(bench.graph, '/a', { format: driver }));
@@ -68,7 +70,9 @@ for (const [driver, blockBytes] of [
       return bench.host.readFile('/a').length;
     };
 
-    for (const zero of ['z.z..z.z', 'zzz....z', '....zzzz', '.zzzzzz.', 'zzzzzzz.']) {
+    for (const zero of driver === 'parallels'
+      ? ['....zzzz', '.zzzzzzz']
+      : ['z.z..z.z', 'zzz....z', '....zzzz', '.zzzzzz.', 'zzzzzzz.']) {
       it(`are filled when the image is closed (${zero})`, async () => {
         const bench = await make();
         await copy(await open(bench), blockBytes, zero);

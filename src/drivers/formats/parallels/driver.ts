@@ -144,7 +144,7 @@ export class ParallelsNode extends BegunBlocksNode {
   async #finish(): Promise<void> {
     await this.commit();
     if (!this.isBegun) return;
-    await this.file.cut(this.space.end!);
+    await this.file.cut(this.space.settle());
     await this.#setUse(0);
     this.isBegun = false;
   }

@@ -24,9 +24,11 @@ export class ParallelsSpace implements BlockSource {
     this.#header = header;
   }
 
-  /** End of all clusters that were ever taken; null before `begin`. */
-  get end(): number | null {
-    return this.#blocks?.end ?? null;
+  /** End of the last cluster in use, after `begin`: what is not in use behind it is given up. */
+  settle(): number {
+    const blocks = this.#blocks!;
+    blocks.settle();
+    return blocks.end;
   }
 
   /** All clusters in use lie before `end`. */
