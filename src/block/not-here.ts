@@ -6,8 +6,6 @@ const PROTOCOLS: ReadonlySet<string> = new Set([
   'ftp',
   'ftps',
   'gluster',
-  'http',
-  'https',
   'iscsi',
   'iser',
   'nfs',

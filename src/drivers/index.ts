@@ -1,5 +1,5 @@
 // The registry of drivers, one line for each. A format that nobody uses by default says here how it is recognised, and its driver is made when it is asked for: each command
-// pays for what it uses. One whose driver is still to come has its line, too: its images are refused by name.
+// pays for what it uses.
 
 import { registerDriver, registerFormat } from '../block/registry.js';
 import {
@@ -40,6 +40,7 @@ import { probeVmdk } from './formats/vmdk/probe.js';
 import { vpcDriver } from './formats/vpc/definition.js';
 import { probeVpc } from './formats/vpc/probe.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
+import { httpDriver, httpsDriver } from './protocols/http/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
 import { vvfatDriver } from './protocols/vvfat/definition.js';
@@ -49,6 +50,8 @@ export function registerDrivers(): void {
   registerDriver(fileDriver);
   registerDriver(hostDeviceDriver);
   registerDriver(nbdDriver);
+  registerDriver(httpDriver);
+  registerDriver(httpsDriver);
   registerDriver(nullCoDriver);
   registerDriver(nullAioDriver);
   registerDriver(vvfatDriver);

@@ -9,12 +9,14 @@
 //        |  \-- Clock    now, timers
 //        |  |-- Codecs   deflate, zstd, on worker threads
 //        |  |-- Ciphers  AES, PBKDF2, on worker threads
+//        |  |-- Http     requests to servers
 //        |  \-- Folders  what lies below a folder, and nothing else
 //      HostFile          read, write, flush, fallocate, seek, locks
 
 import type { BlockError } from '../util/errors.js';
 import type { Characters } from './character.js';
 import type { Ciphers } from './cipher.js';
+import type { Http } from './http.js';
 import type { Net } from './net.js';
 import type { PassedDescriptors } from './passed-descriptors.js';
 
@@ -432,6 +434,7 @@ export interface Host {
   readonly codecs: Codecs;
   readonly ciphers: Ciphers;
   readonly net: Net;
+  readonly http: Http;
   readonly characters: Characters;
   readonly folders: Folders;
   /** What other programs have passed to this one. */

@@ -13,6 +13,7 @@
 //   SimHost --- SimEngine   events, clock, faults, trace        SimFile --- Inode --- SparseBytes (current, durable)
 //          \--- SimDisk     names, room                               \---- LockTable
 //          \--- SimNet      pairs of links in memory; `net.cut()` cuts them
+//          \--- SimHttp     a server that a test makes up
 //
 // Two modes. `eager` (without a seeded schedule; for plain unit tests): requests take effect at once and are answered in a
 // microtask; `await` as usual; timers jump as soon as nothing else can run. Otherwise `host.run(promise)` drives the run, and
@@ -45,6 +46,7 @@ import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
 import { type FileContext, SimFile } from './file.js';
 import { SIM_FOLDERS } from './folders.js';
+import { SimHttp } from './http.js';
 import { SimMemory } from './memory.js';
 import { moveNow, SimRun } from './move.js';
 import { SimNet } from './net.js';
@@ -62,6 +64,8 @@ export class SimHost implements Host {
   readonly codecs: Codecs;
   readonly ciphers: SimCiphers;
   readonly net: SimNet;
+  /** A test sets who answers. */
+  readonly http: SimHttp;
   readonly characters = SIM_CHARACTERS;
   readonly folders = SIM_FOLDERS;
   /** There are no descriptors in the simulation. */
@@ -91,6 +95,7 @@ export class SimHost implements Host {
     this.codecs = this.makeCodecs();
     this.ciphers = new SimCiphers(this.clock, () => this.random());
     this.net = new SimNet(this.clock);
+    this.http = new SimHttp(this.clock);
     this.context = {
       engine: this.clock,
       disk: this.disk,

@@ -526,6 +526,10 @@ export type BlockdevDriver =
   | 'file'
   /** protocol: a block device of the host */
   | 'host_device'
+  /** protocol: a file on an HTTP server */
+  | 'http'
+  /** protocol: a file on an HTTP server, over TLS */
+  | 'https'
   /** format: a disk that is encrypted with LUKS, version 1 */
   | 'luks'
   /** protocol: an export of an NBD server */
@@ -624,6 +628,40 @@ export interface BlockdevOptionsNbd {
   'open-timeout'?: number;
   /** number of connections, 1 to 16, where the server allows more than one (default: 1; not in QEMU) */
   'x-multi-conn'?: number;
+}
+
+/** Driver options of all protocols that read a URL. */
+export interface BlockdevOptionsCurlBase {
+  /** the URL of the image */
+  url: string;
+  /** bytes that are fetched at least, where something is; a multiple of 512 (default: 256 KiB) */
+  readahead?: number;
+  /** seconds after which a server that does not answer is given up; 0: never (default: 5) */
+  timeout?: number;
+  /** name for the server (default: none) */
+  username?: string;
+  /** id of the secret that holds its password (default: none) */
+  'password-secret'?: string;
+  /** name for the proxy (default: none) */
+  'proxy-username'?: string;
+  /** id of the secret that holds its password (default: none) */
+  'proxy-password-secret'?: string;
+}
+
+/** Driver options of http. */
+export interface BlockdevOptionsCurlHttp extends BlockdevOptionsCurlBase {
+  /** cookies that go with each request, as `name=value; name=value` (default: none) */
+  cookie?: string;
+  /** id of the secret that holds them (default: none) */
+  'cookie-secret'?: string;
+  /** take the server to answer to ranges, although it does not say so (default: false) */
+  'force-range'?: boolean;
+}
+
+/** Driver options of https. */
+export interface BlockdevOptionsCurlHttps extends BlockdevOptionsCurlHttp {
+  /** refuse a server whose certificate is not valid (default: true) */
+  sslverify?: boolean;
 }
 
 /** Driver options of null-co and null-aio. */
@@ -1092,6 +1130,8 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'dmg' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
+  | (BlockdevOptionsBase & { driver: 'http' } & BlockdevOptionsCurlHttp)
+  | (BlockdevOptionsBase & { driver: 'https' } & BlockdevOptionsCurlHttps)
   | (BlockdevOptionsBase & { driver: 'luks' } & BlockdevOptionsLUKS)
   | (BlockdevOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
@@ -1383,6 +1423,8 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'dmg' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
+  | (BlockdevCreateOptionsBase & { driver: 'http' })
+  | (BlockdevCreateOptionsBase & { driver: 'https' })
   | (BlockdevCreateOptionsBase & { driver: 'luks' } & BlockdevCreateOptionsLUKS)
   | (BlockdevCreateOptionsBase & { driver: 'nbd' })
   | (BlockdevCreateOptionsBase & { driver: 'null-aio' })
@@ -2698,6 +2740,8 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'dmg' })
   | (BlockdevAmendOptionsBase & { driver: 'file' })
   | (BlockdevAmendOptionsBase & { driver: 'host_device' })
+  | (BlockdevAmendOptionsBase & { driver: 'http' })
+  | (BlockdevAmendOptionsBase & { driver: 'https' })
   | (BlockdevAmendOptionsBase & { driver: 'luks' } & QCryptoBlockAmendOptionsLUKS)
   | (BlockdevAmendOptionsBase & { driver: 'nbd' })
   | (BlockdevAmendOptionsBase & { driver: 'null-aio' })
@@ -2902,6 +2946,8 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'dmg' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
+  | (BlockStatsSpecificBase & { driver: 'http' })
+  | (BlockStatsSpecificBase & { driver: 'https' })
   | (BlockStatsSpecificBase & { driver: 'luks' })
   | (BlockStatsSpecificBase & { driver: 'nbd' })
   | (BlockStatsSpecificBase & { driver: 'null-aio' })
@@ -4042,6 +4088,8 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'dmg' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevDeviceOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
+  | (BlockdevDeviceOptionsBase & { driver: 'http' } & BlockdevOptionsCurlHttp)
+  | (BlockdevDeviceOptionsBase & { driver: 'https' } & BlockdevOptionsCurlHttps)
   | (BlockdevDeviceOptionsBase & { driver: 'luks' } & BlockdevOptionsLUKS)
   | (BlockdevDeviceOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevDeviceOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
@@ -4221,6 +4269,9 @@ export interface QapiTypes {
   BlockdevCacheOptions: BlockdevCacheOptions;
   BlockdevOptionsFile: BlockdevOptionsFile;
   BlockdevOptionsNbd: BlockdevOptionsNbd;
+  BlockdevOptionsCurlBase: BlockdevOptionsCurlBase;
+  BlockdevOptionsCurlHttp: BlockdevOptionsCurlHttp;
+  BlockdevOptionsCurlHttps: BlockdevOptionsCurlHttps;
   BlockdevOptionsNull: BlockdevOptionsNull;
   BlockdevOptionsVVFAT: BlockdevOptionsVVFAT;
   BlockdevOptionsGenericFormat: BlockdevOptionsGenericFormat;
