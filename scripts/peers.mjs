@@ -16,6 +16,7 @@ const PACKAGES = {
   nbdsh: ['python3-libnbd'],
   'nbd-client': ['nbd-client'],
   socat: ['socat'],
+  nginx: ['nginx-light', 'nginx'],
   nc: ['netcat-openbsd', 'netcat-traditional'],
   'grub-mkimage': ['grub-common'],
   'qemu-system-x86_64': ['qemu-system-x86'],

@@ -172,6 +172,16 @@ export interface MadeImage {
   openWith: Readonly<Record<string, unknown>>;
 }
 
+function makesNoImages(driver: string, path: string): BlockError {
+  return new BlockError('unsupported', `Protocol driver '${driver}' does not support image creation`, { path });
+}
+
+/** Throws `invalid-argument` for a name of a protocol that is not known, and `unsupported` where no image can be made at what is named. Nothing is looked at but the name. */
+export function checkImageName(filename: string): void {
+  const target = parseProtocolName(filename);
+  if (!('filename' in target) && !findDriver(target.driver).takesImages) throw makesNoImages(target.driver, filename);
+}
+
 /**
  * Makes the image file `filename`, as `qemu-img create` does; an existing file is replaced, a device or export is written to, whatever `fileOptions` say. Options that
  * cannot be are refused before that. The nodes that this takes are gone afterwards; where it fails, so is the file, if there was none before.
@@ -191,15 +201,12 @@ export async function createImage(
   const options = withParts(checkCreateOptions(wanted, path, graph), path);
   const backing = 'backing-file' in options ? options['backing-file'] : undefined;
   if (backing !== undefined) await refuseItself(graph.host, filename, backing);
-  const { takesImages, create } = findDriver(target.driver);
-  if (takesImages) {
+  if (findDriver(target.driver).takesImages) {
     const whole = validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } });
     await createNode(graph, whole);
     return { newFile: null, openWith: openWithOf(whole) };
   }
-  if (create === undefined || !('filename' in target)) {
-    throw new BlockError('unsupported', `Cannot make an image in '${filename}'`, { path: filename });
-  }
+  if (!('filename' in target)) throw makesNoImages(target.driver, filename);
   const found = await graph.host.stat(path).then(
     ({ kind }) => kind,
     (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'unknown'),

@@ -39,11 +39,6 @@ export function parseProtocolName(filename: string): BlockdevOptions {
   return namesOf(filename).parse(filename);
 }
 
-/** Throws `invalid-argument` for a name of a protocol that is not known. What the name says to one that is known is not looked at. */
-export function checkProtocolOf(filename: string): void {
-  namesOf(filename);
-}
-
 function namesOf(filename: string): DriverNames {
   const protocol = protocolOf(filename);
   const names = protocol === null ? defaultDriver('path').names : namesWithPrefix(protocol);

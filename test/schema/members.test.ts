@@ -10,6 +10,7 @@ import { copyBeforeWrite } from './effects/copy-before-write.js';
 import { create } from './effects/create.js';
 import { filters } from './effects/filters.js';
 import { general } from './effects/general.js';
+import { httpEffects } from './effects/http.js';
 import type { Effects } from './effects/kit.js';
 import { luksEffects } from './effects/luks.js';
 import { nbd } from './effects/nbd.js';
@@ -32,6 +33,7 @@ const EFFECTS: Effects = {
   ...overlap,
   ...create,
   ...vvfatEffects,
+  ...httpEffects,
   ...Object.assign({}, ...FORMATS.map(({ effects }) => effects)),
 };
 

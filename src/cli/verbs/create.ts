@@ -1,7 +1,6 @@
 // `diskwright create`: creates an empty image, or an overlay of another.
 
-import { createImage } from '../../block/create.js';
-import { checkProtocolOf } from '../../block/filename.js';
+import { checkImageName, createImage } from '../../block/create.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
@@ -107,7 +106,7 @@ async function run(options: ParsedOptions): Promise<number> {
       if (!values.has('size') && makesDisk(format, values)) {
         throw new UsageError(`${filename}: Image creation needs a size parameter`);
       }
-      checkProtocol(filename);
+      checkName(filename);
       if (!options.has('quiet')) write(formattingLine(filename, format, values));
       const file = new NewImageFile(filename);
       session.listeners.push(new BreakOff(() => file.state()));
@@ -126,10 +125,10 @@ async function run(options: ParsedOptions): Promise<number> {
   );
 }
 
-/** Throws `invalid-argument` for a name of a protocol that is not known. */
-function checkProtocol(filename: string): void {
+/** As `checkImageName`, with the name in front of the message. */
+function checkName(filename: string): void {
   try {
-    checkProtocolOf(filename);
+    checkImageName(filename);
   } catch (error) {
     const { code, reason } = toBlockError(error);
     throw BlockError.at(filename, code, reason, { cause: error });

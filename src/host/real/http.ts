@@ -60,7 +60,7 @@ class UndiciClient implements HttpClient {
     const target = new URL(url);
     const agent = this.#agentFor(target);
     const { timeoutMs } = this.#settings;
-    return new Promise((resolve, reject) => {
+    return new Promise<void>((resolve, reject) => {
       if (signal.aborted) return reject(cancelled());
       let controller: Dispatcher.DispatchController | null = null;
       let thrown: unknown;
@@ -150,6 +150,9 @@ function errorOf(error: Error & { code?: string }, url: string): BlockError {
   const { code = '', message } = error;
   if (CERTIFICATE_ERROR.test(code)) {
     return new BlockError('permission', `the certificate of ${host} is not valid: ${message}`, { cause: error });
+  }
+  if (code === 'UND_ERR_INVALID_ARG') {
+    return new BlockError('invalid-argument', `no request can be made for ${host}: ${message}`, { cause: error });
   }
   const isTimeout = code.startsWith('UND_ERR_') && code.endsWith('_TIMEOUT');
   const why = isTimeout ? `${host} has not answered in time` : `the connection to ${host} failed: ${message || code}`;

@@ -1,7 +1,7 @@
 // HTTP in memory: a test says what a server answers to each request, when, and where it breaks off.
 
 import { BlockError } from '../../util/errors.js';
-import type { Http, HttpClient, HttpReceiver, HttpRequest } from '../http.js';
+import type { Http, HttpClient, HttpReceiver, HttpRequest, HttpSettings } from '../http.js';
 import type { SimEngine } from './engine.js';
 
 /** An answer, in the order in which its parts come. */
@@ -25,6 +25,8 @@ export class SimHttp implements Http {
   readonly #clock: SimEngine;
   /** Who answers; nobody does where a test has not said so. */
   server: SimServer = () => null;
+  /** What the last client was opened with. */
+  settings: HttpSettings | null = null;
   /** Requests that are under way. */
   underWay = 0;
 
@@ -32,7 +34,9 @@ export class SimHttp implements Http {
     this.#clock = clock;
   }
 
-  open({ timeoutMs }: { timeoutMs: number }): HttpClient {
+  open(settings: HttpSettings): HttpClient {
+    this.settings = settings;
+    const { timeoutMs } = settings;
     const closing = new AbortController();
     const request = async (one: HttpRequest, receiver: HttpReceiver): Promise<void> => {
       const signal = AbortSignal.any([one.signal, closing.signal]);
