@@ -40,6 +40,11 @@ const OURS = new Set([
   'blockdev-add(vpc).backing',
   'BlockdevOptions(vpc).force_size_calc',
   'blockdev-add(vpc).force_size_calc',
+  // QEMU has it since version 11.
+  'BlockdevOptions(http).force-range',
+  'blockdev-add(http).force-range',
+  'BlockdevOptions(https).force-range',
+  'blockdev-add(https).force-range',
   // QEMU has them since version 9.0, the last but one as an option of qemu-img alone.
   'BlockdevOptions(luks).header',
   'blockdev-add(luks).header',

@@ -654,7 +654,7 @@ export interface BlockdevOptionsCurlHttp extends BlockdevOptionsCurlBase {
   cookie?: string;
   /** id of the secret that holds them (default: none) */
   'cookie-secret'?: string;
-  /** take the server to answer to ranges, although it does not say so (default: false) */
+  /** ask for a range at once, not by HEAD, for a server that takes GET alone (default: false) */
   'force-range'?: boolean;
 }
 

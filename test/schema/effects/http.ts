@@ -12,6 +12,8 @@ interface Lab {
   open(options: object): Promise<void>;
   /** Headers of the last request. */
   headers: Readonly<Record<string, string>>;
+  /** Methods of all requests. */
+  methods: string[];
   settings: { timeoutMs: number; verify: boolean; proxyCredentials: string | null };
 }
 
@@ -21,7 +23,9 @@ async function seen(driver: string, options: object, extra: Record<string, strin
   await graph.objects.add('secret,id=s,data=pass');
   const { server } = badServer(new Random(1), new Uint8Array(1 << 20).fill(5), GOOD, true);
   let headers: Readonly<Record<string, string>> = {};
+  const methods: string[] = [];
   host.http.server = (request) => {
+    methods.push(request.method);
     headers = request.headers;
     const answer = server(request);
     if (answer?.headers === undefined) return answer;
@@ -35,7 +39,7 @@ async function seen(driver: string, options: object, extra: Record<string, strin
   };
   await open(options);
   const { timeoutMs, verify, proxyCredentials } = host.http.settings!;
-  return { open, headers, settings: { timeoutMs, verify, proxyCredentials } };
+  return { open, headers, methods, settings: { timeoutMs, verify, proxyCredentials } };
 }
 
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;
@@ -104,11 +108,12 @@ function effectsOf(type: string, driver: 'http' | 'https'): Effects {
       },
     ],
     [`${type}.force-range`]: [
-      'asks for ranges of a server that does not say that it takes them',
+      'asks for a range at once',
       async () => {
-        await seen(driver, { 'force-range': true }, { 'accept-ranges': 'none' });
-        // Without it, it is tried.
-        await seen(driver, {}, { 'accept-ranges': 'none' });
+        expect((await seen(driver, {})).methods[0]).to.equal('HEAD');
+        expect((await seen(driver, { 'force-range': true })).methods).to.deep.equal(['GET', 'GET']);
+        // A server that takes no HEAD is asked by GET, too.
+        expect((await seen(driver, {}, { 'accept-ranges': 'none' })).methods).to.deep.equal(['HEAD', 'GET', 'GET']);
       },
     ],
   };

@@ -27,8 +27,8 @@ export class HttpFile implements RangeSource {
   }
 
   /**
-   * Asks for the size, by HEAD, and by a range of one byte where that says too little. `forceRange`: a server that does not say that it takes ranges is believed to. Rejects as
-   * `UrlRequests.send`, and with `unsupported` where the server takes no ranges.
+   * Asks for the size, by HEAD, and by a range of one byte where that says too little, or at once with `forceRange`. Rejects as `UrlRequests.send`, and with `unsupported`
+   * where the server takes no ranges.
    */
   static async open(
     path: string,
@@ -38,7 +38,8 @@ export class HttpFile implements RangeSource {
     pauses: Pauses,
   ): Promise<HttpFile> {
     const known = await withPatience(pauses, signal, MOST_ATTEMPTS, async () => {
-      return (await askByHead(requests, forceRange, signal)) ?? (await askByRange(path, requests, signal));
+      const known = forceRange ? null : await askByHead(requests, signal);
+      return known ?? (await askByRange(path, requests, signal));
     });
     return new HttpFile(path, requests, known);
   }
@@ -91,11 +92,11 @@ function refuseEncoded(path: string, header: Header): void {
 }
 
 /** Null where a server does not answer to HEAD, or not with what is needed. */
-async function askByHead(requests: UrlRequests, forceRange: boolean, signal: AbortSignal): Promise<Known | null> {
+async function askByHead(requests: UrlRequests, signal: AbortSignal): Promise<Known | null> {
   const found: Known[] = [];
   await requests.send('HEAD', {}, signal, (status, header) => {
     const size = sizeOf(header('content-length'));
-    const takesRanges = forceRange || /\bbytes\b/i.test(header('accept-ranges') ?? '');
+    const takesRanges = /\bbytes\b/i.test(header('accept-ranges') ?? '');
     if (status === 200 && size !== null && takesRanges && header('content-encoding') === undefined) {
       found.push({ size, version: versionOf(header) });
     }
