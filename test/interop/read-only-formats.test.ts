@@ -127,7 +127,7 @@ describe('formats that are only read', function () {
         ]) {
           expect(shop.ours(...words).stdout, `${seed}: ${words[0]}`).to.equal(shop.qemuImg(...words).stdout);
         }
-        shop.qemuImg('convert', '-f', format, '-O', 'raw', image, 'theirs');
+        shop.must('qemu-img', 'convert', '-f', format, '-O', 'raw', image, 'theirs');
         expect(readFileSync(shop.path('theirs')).equals(content), `${seed}: QEMU reads what was encoded`).to.equal(
           true,
         );
@@ -164,9 +164,15 @@ describe('formats that are only read', function () {
       shop.ours('create', '-q', '-f', 'qcow2', '-b', base, '-F', format, 'top');
       expect(shop.ours('io', '-c', 'write -P 9 0 512', 'top').code).to.equal(0);
       content.fill(9, 0, SECTOR);
-      shop.qemuImg('convert', '-f', 'qcow2', '-O', 'raw', 'top', 'theirs');
+      shop.must('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', 'top', 'theirs');
       expect(readFileSync(shop.path('theirs')).equals(content)).to.equal(true);
     });
+  }
+
+  /** qemu-img fails now and then on an image that it reads at other times (one of six, "error while reading at byte 0: Invalid argument"): it is asked again. */
+  function convertAsQemu(): void {
+    const attempts = Array.from({ length: 5 }, () => () => shop.qemuImg('convert', '-O', 'raw', 'image', 'theirs'));
+    expect(attempts.some((attempt) => attempt().code === 0)).to.equal(true);
   }
 
   it(`vmdk, seSparse: reads as qemu-img does, also over another disk (${spanOf(SEEDS)})`, () => {
@@ -177,7 +183,7 @@ describe('formats that are only read', function () {
       const hasParent = random.chance(0.5);
       if (hasParent) {
         const sectors = random.between(1, 9000);
-        shop.qemuImg('create', '-q', '-f', 'vmdk', 'parent.vmdk', String(sectors * SECTOR));
+        shop.must('qemu-img', 'create', '-q', '-f', 'vmdk', 'parent.vmdk', String(sectors * SECTOR));
         shop.qemuIo('parent.vmdk', `write -P 77 0 ${sectors * SECTOR}`);
       }
       const cid = hasParent ? /CID=([0-9a-f]{8})/.exec(readFileSync(shop.path('parent.vmdk'), 'latin1'))![1] : '';
@@ -191,7 +197,7 @@ describe('formats that are only read', function () {
       ]) {
         expect(shop.ours(...words).stdout, `${seed}: ${words[0]}`).to.equal(shop.qemuImg(...words).stdout);
       }
-      shop.qemuImg('convert', '-O', 'raw', 'image', 'theirs');
+      convertAsQemu();
       expect(shop.ours('convert', '-O', 'raw', 'image', 'ours').stderr, `${seed}`).to.equal('');
       expect(readFileSync(shop.path('theirs')).equals(readFileSync(shop.path('ours'))), `${seed}`).to.equal(true);
     }
