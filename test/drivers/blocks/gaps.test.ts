@@ -83,13 +83,16 @@ for (const [driver, blockBytes] of [
       });
     }
 
-    it('are filled when the image becomes read-only, and it can be written to again', async () => {
+    it('stay where they are while the image is read-only, where a located read may still go to a block, and are filled when it is closed', async () => {
       const bench = await make();
       const node = await openNode(bench.graph, '/a', { format: driver });
       const writer = linkTo(node);
       await copy(node, blockBytes, 'z.z.z...');
       node.detach(writer);
+      const place = async () => (await node.blockStatus(7 * blockBytes, blockBytes)).offset;
+      const before = await place();
       await node.reopen(true);
+      expect(await place()).to.equal(before);
       await node.reopen(false);
       linkTo(node);
       await node.write(0, new Uint8Array(blockBytes).fill(9));

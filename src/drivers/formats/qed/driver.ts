@@ -231,17 +231,17 @@ export class QedNode extends BlocksNode {
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
-    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly && readOnly) await this.#finish(false);
     if (!this.readOnly || readOnly) return null;
     return { commit: () => undefined, complete: () => this.becomeWritable(), revert: () => undefined };
   }
 
-  /** All is in the file, which is no longer than it need be, and says so. */
-  async #finish(): Promise<void> {
+  /** All is in the file, which is no longer than it need be, and says so. `closes`: no read that was located can still go to a cluster, so that it may be moved. */
+  async #finish(closes: boolean): Promise<void> {
     await this.commit();
     const gaps = this.space.settle();
     await this.file.trim();
-    if (gaps > 0) await unlessFull(() => this.#fillGaps(gaps));
+    if (gaps > 0 && closes) await unlessFull(() => this.#fillGaps(gaps));
     await this.#unmark();
   }
 
@@ -260,7 +260,7 @@ export class QedNode extends BlocksNode {
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (!this.readOnly) await this.#finish(true);
     } finally {
       this.tables.clear();
     }

@@ -145,17 +145,17 @@ export class VdiNode extends BlocksNode {
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
-    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly && readOnly) await this.#finish(false);
     return null;
   }
 
-  /** All is in the file, which is no longer than it need be. */
-  async #finish(): Promise<void> {
+  /** All is in the file, which is no longer than it need be. `closes`: no read that was located can still go to a block, so that it may be moved. */
+  async #finish(closes: boolean): Promise<void> {
     const before = this.space.count;
     const gaps = this.space.settle();
     await this.commit();
     // A copy takes blocks ahead, and gives those back that turn out to be zeroes: the header would count them.
-    if (gaps > 0) await unlessFull(() => this.#renumber());
+    if (gaps > 0 && closes) await unlessFull(() => this.#renumber());
     const { count } = this.space;
     if (count < before) await this.file.cut(this.#header.dataOffset + count * BLOCK_BYTES);
     else await this.file.trim();
@@ -163,7 +163,7 @@ export class VdiNode extends BlocksNode {
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (!this.readOnly) await this.#finish(true);
     } finally {
       this.#map.pages.clear();
     }
