@@ -17,6 +17,7 @@ import { extendedL2Cases } from './cases/extended-l2.js';
 import { filterCases } from './cases/filters.js';
 import { formatCases } from './cases/formats.js';
 import { guestCases } from './cases/guest.js';
+import { httpCases } from './cases/http.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
@@ -135,6 +136,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...compactCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
+    ...httpCases(data, OURS),
     ...daemonCases(data, OURS, values.quick),
   ];
 }
