@@ -26,6 +26,9 @@ interface Piece {
   bytes: Uint8Array;
 }
 
+/** A larger block that is written in part is not made up in memory: what it reads as beside that is put in its place in steps of so many bytes. */
+const STEP_BYTES = 2 << 20;
+
 export class BlockRequests extends BlockReads<BlockDisk> {
   readonly #locks = new RangeLock();
 
@@ -92,7 +95,7 @@ export class BlockRequests extends BlockReads<BlockDisk> {
 
   /** Writes to blocks from `first` on that had no place when they were looked at. */
   async #writeNew(offset: number, source: Uint8Array, first: number): Promise<void> {
-    const { blockBytes, tables, space } = this.disk;
+    const { blockBytes, tables, space, coding } = this.disk;
     const last = Math.floor((offset + source.length - 1) / blockBytes);
     const held = await this.#locks.acquire(first, last + 1);
     const made: { index: number; block: NewBlock }[] = [];
@@ -119,7 +122,12 @@ export class BlockRequests extends BlockReads<BlockDisk> {
           continue;
         }
         const block = blocks[next++];
-        const whole = await this.#wholeBlock(index, within, bytes, block, place);
+        const inSteps = blockBytes > STEP_BYTES && place !== COMPRESSED && coding === undefined;
+        if (inSteps) {
+          isTouched = true;
+          await this.#fillRest(index, within, bytes.length, block, place);
+        }
+        const whole = inSteps ? null : await this.#wholeBlock(index, within, bytes, block, place);
         if (whole !== null) filled.push(whole);
         addPiece(
           pieces,
@@ -176,6 +184,39 @@ export class BlockRequests extends BlockReads<BlockDisk> {
     } catch (error) {
       memory.free(whole);
       throw error;
+    }
+  }
+
+  /** Puts in the place of a new block what it reads as now, but for `bytes` bytes at `within`. Zeroes are not written where they are there already. `place`: as for `#wholeBlock`. */
+  async #fillRest(
+    index: number,
+    within: number,
+    bytes: number,
+    { offset, fresh }: NewBlock,
+    place: number,
+  ): Promise<void> {
+    const { blockBytes, length, below: backing, memory, file } = this.disk;
+    const start = index * blockBytes;
+    const end = Math.min(start + blockBytes, length);
+    const below = place !== HOLE || backing === null ? 0 : Math.max(0, Math.min(end, backing.length) - start);
+    const rest = [
+      [0, within],
+      [within + bytes, blockBytes],
+    ];
+    const buffer = below > 0 ? memory.allocate(STEP_BYTES) : null;
+    try {
+      for (const [from, to] of rest) {
+        let at = from;
+        for (; at < Math.min(to, below); ) {
+          const part = buffer!.subarray(0, Math.min(STEP_BYTES, Math.min(to, below) - at));
+          await this.belowHole(start + at, part);
+          await file.write(offset + at, part, 'write_aio');
+          at += part.length;
+        }
+        if (at < to && !fresh) await file.writeZeroes(offset + at, to - at);
+      }
+    } finally {
+      if (buffer !== null) memory.free(buffer);
     }
   }
 
