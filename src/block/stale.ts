@@ -51,20 +51,28 @@ export async function openByHead<N extends FormatNode>(
   };
   const look: Look = (action) => withLink(file, use, action);
   const head = await look(read);
-  // Whoever looks at this image alone takes it as it is.
-  const isLook = onlyHeader || node.forceShare;
-  const refuseChanged = async (link: Child): Promise<void> => {
-    if (!isLook && Buffer.compare(await read(link), head) !== 0) throw changedMeanwhile(file.filename);
-  };
+  const refuse = (link: Child): Promise<void> => refuseChanged({ node, onlyHeader }, link, read, head);
   let opened: N;
   try {
     opened = await make(head, look);
   } catch (error) {
-    await look(refuseChanged);
+    await look(refuse);
     throw error;
   }
-  for (const link of opened.children.values()) if (link.node === file) await refuseChanged(link);
+  for (const link of opened.children.values()) if (link.node === file) await refuse(link);
   return opened;
+}
+
+/** Reads again, by a link that has its lock now, what `read` has given as `head` before. Rejects with `changedMeanwhile` where that is another one, and as `read`. */
+export async function refuseChanged(
+  { node, onlyHeader }: Pick<OpenRequest, 'node' | 'onlyHeader'>,
+  link: Child,
+  read: (link: Child) => Promise<Uint8Array>,
+  head: Uint8Array,
+): Promise<void> {
+  // Whoever looks at this image alone takes it as it is.
+  if (onlyHeader || node.forceShare) return;
+  if (Buffer.compare(await read(link), head) !== 0) throw changedMeanwhile(link.node.filename);
 }
 
 /** `length` bytes of the file from `offset` on, or as many as it has. */

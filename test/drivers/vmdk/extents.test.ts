@@ -63,6 +63,34 @@ describe('extents of VMDK', () => {
     expect([content[MIB - 1025], content[MIB + 1024]]).to.deep.equal([0, 1]);
   });
 
+  it('are read again where another program changes one before its lock is there', async () => {
+    let reads = Number.NaN;
+    const racing = makeBench({
+      onRequest: ({ operation, path, offset }) => {
+        if (operation !== 'read' || path !== '/s.vmdk' || offset !== 0) return;
+        // Each look has two reads there, and the second look is the one under the lock.
+        if (++reads === 3) racing.host.writeFile('/s.vmdk', racing.host.readFile('/other.vmdk'));
+      },
+    });
+    for (const [path, size, byte] of [
+      ['/s.vmdk', MIB, 1],
+      ['/other.vmdk', 3000 * MIB, 2],
+    ] as const) {
+      await createImage(racing.graph, path, { driver: 'vmdk', size });
+      const node = await used(openNode(racing.graph, path));
+      await node.write(0, Buffer.alloc(MIB, byte));
+      await racing.graph.closeAll();
+    }
+    describeDisk(racing, 'twoGbMaxExtentSparse', 'RW 2048 SPARSE "s.vmdk"');
+    reads = 0;
+    const node = await used(openNode(racing.graph, '/disk.vmdk'));
+    expect(reads).to.equal(8);
+    const content = Buffer.alloc(MIB);
+    await readNode(node, 0, content);
+    expect(content.equals(Buffer.alloc(MIB, 2))).to.equal(true);
+    await racing.graph.closeAll();
+  });
+
   it('may have spaces before their lines', async () => {
     describeDisk(bench, 'monolithicFlat', '  RW 2048 FLAT "a" 2048', '\tRW 2048 FLAT "a" 0');
     const expected = Buffer.concat([Buffer.alloc(MIB, 2), Buffer.alloc(MIB, 1)]);

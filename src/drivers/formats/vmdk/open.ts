@@ -6,7 +6,7 @@ import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { openByHead, readHead } from '../../../block/stale.js';
+import { openByHead, readHead, refuseChanged } from '../../../block/stale.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
@@ -75,9 +75,11 @@ export async function openVmdk(request: OpenRequest<'vmdk'>): Promise<VmdkNode> 
   const { graph, node, use } = request;
   const file = await request.openChild('file', null, 'image');
   const image = await openByHead(request, file, readDeciding, async (bytes) => {
-    const parts = isSparse(bytes) ? ownExtent(bytes, file) : await extentsApart(request, bytes, file);
+    const heads: ExtentHead[] = [];
+    const parts = isSparse(bytes) ? ownExtent(bytes, file) : await extentsApart(request, bytes, file, heads);
     const opened = new VmdkNode(graph, node, file, parts, ROLES.image.permissions(use));
     if (!node.readOnly) opened.checkWritableImage();
+    for (const { name, read, head } of heads) await refuseChanged(request, opened.children.get(name)!, read, head);
     return opened;
   });
   await openBacking(request, image);
@@ -110,8 +112,21 @@ function ownExtent(bytes: Uint8Array, file: BlockNode): VmdkParts {
   };
 }
 
-/** `file` is the descriptor; the extents are opened through the gate. */
-async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, file: BlockNode): Promise<VmdkParts> {
+/** What an extent that is a file of its own begins with, as it was read before there was a lock. */
+interface ExtentHead {
+  /** The child. */
+  name: string;
+  read: (link: Child) => Promise<Uint8Array>;
+  head: Uint8Array;
+}
+
+/** `file` is the descriptor; the extents are opened through the gate. What was read of them is added to `heads`. */
+async function extentsApart(
+  request: OpenRequest<'vmdk'>,
+  bytes: Uint8Array,
+  file: BlockNode,
+  heads: ExtentHead[],
+): Promise<VmdkParts> {
   const path = file.filename;
   const text = textOf(bytes);
   const descriptor = parseDescriptor(text, path);
@@ -123,13 +138,10 @@ async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, fil
       extents.push({ line, node: null, layout: null, isOwn: false });
       continue;
     }
-    const node = await request.openChild(
-      `extents.${i}`,
-      { image: file, filename: pathOf(line.filename), format: null },
-      'data',
-    );
+    const name = `extents.${i}`;
+    const node = await request.openChild(name, { image: file, filename: pathOf(line.filename), format: null }, 'data');
     if (node === null) {
-      throw BlockError.at(path, 'invalid-argument', `'extents.${i}' is required for this image`, { operation: 'open' });
+      throw BlockError.at(path, 'invalid-argument', `'${name}' is required for this image`, { operation: 'open' });
     }
     const id = await fileId(node);
     const isFlat = line.kind === 'FLAT' || line.kind === 'VMFS';
@@ -138,16 +150,23 @@ async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, fil
       throw BlockError.at(path, 'invalid-image', `The extent '${line.filename}' is used twice`, { operation: 'open' });
     }
     seen.add(id);
-    extents.push({ line, node, layout: isFlat ? null : await layoutOf(request, node, line), isOwn: false });
+    extents.push({
+      line,
+      node,
+      layout: isFlat ? null : await layoutOf(request, node, line, name, heads),
+      isOwn: false,
+    });
   }
   return { descriptor, descriptorStart: 0, descriptorEnd: text.length, extents };
 }
 
-/** The header of a sparse extent that is a file of its own. Rejects with `invalid-image`, `unsupported`, `io`. */
+/** The header of a sparse extent that is a file of its own, the child `name`. Rejects with `invalid-image`, `unsupported`, `io`. */
 async function layoutOf(
   request: OpenRequest<'vmdk'>,
   node: BlockNode,
   line: ExtentLine,
+  name: string,
+  heads: ExtentHead[],
 ): Promise<SparseHeader | SeHeader> {
   const look: OutsideUse = {
     user: { userName: `node '${request.node.nodeName}'` },
@@ -155,9 +174,11 @@ async function layoutOf(
     perm: Perm.CONSISTENT_READ,
     shared: PERM_ALL,
   };
-  const read: (link: Child) => Promise<SparseHeader | SeHeader> =
-    line.kind === 'SESPARSE' ? readSeHeader : readSparseHeader;
-  const header = await withLink(node, look, read);
+  const isSe = line.kind === 'SESPARSE';
+  const read = isSe ? readSeHeader : readDeciding;
+  const head = await withLink(node, look, read);
+  heads.push({ name, read, head });
+  const header = isSe ? seHeaderIn(head, node) : sparseHeaderIn(head, node);
   if (header.capacity < line.length) {
     throw BlockError.at(node.filename, 'invalid-image', 'The extent is smaller than its descriptor says', {
       operation: 'open',
@@ -166,16 +187,22 @@ async function layoutOf(
   return header;
 }
 
-async function readSparseHeader(link: Child): Promise<SparseHeader> {
-  const header = headerIn(await readDeciding(link), link.node);
-  checkDirectories(header, HEADER_BYTES, link.node);
+function sparseHeaderIn(head: Uint8Array, node: BlockNode): SparseHeader {
+  const header = headerIn(head, node);
+  checkDirectories(header, HEADER_BYTES, node);
   return header;
 }
 
-async function readSeHeader(link: Child): Promise<SeHeader> {
+/** The constant header, and the volatile one behind it. */
+async function readSeHeader(link: Child): Promise<Uint8Array> {
   const constant = await readHead(link, SE_HEADER_BYTES);
   const volatile = await readHead(link, SE_HEADER_BYTES, volatileOffset(constant, link.length));
-  return parseSeHeader(constant, volatile, link.length, link.node.filename);
+  return Buffer.concat([constant, volatile]);
+}
+
+function seHeaderIn(head: Uint8Array, node: BlockNode): SeHeader {
+  const constant = head.subarray(0, SE_HEADER_BYTES);
+  return parseSeHeader(constant, head.subarray(SE_HEADER_BYTES), node.length, node.filename);
 }
 
 /** An extent's name is a path, beside the descriptor where it is relative: never a protocol's, however it begins. */
