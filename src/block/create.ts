@@ -178,6 +178,8 @@ function makesNoImages(driver: string, path: string): BlockError {
 
 /** Throws `invalid-argument` for a name of a protocol that is not known, and `unsupported` where no image can be made at what is named. Nothing is looked at but the name. */
 export function checkImageName(filename: string): void {
+  // Without a name, the image cannot be created: qemu-img says so at the attempt.
+  if (filename === '') return;
   const target = parseProtocolName(filename);
   if (!('filename' in target) && !findDriver(target.driver).takesImages) throw makesNoImages(target.driver, filename);
 }

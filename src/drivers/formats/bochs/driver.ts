@@ -1,5 +1,6 @@
 // bochs: a growing image of the emulator Bochs, which is only read.
 
+import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
@@ -30,7 +31,7 @@ export class BochsNode extends ReadOnlyFormatNode {
     permissions: Permissions,
   ) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#header = parseHeader(head, file.filename);
     this.#catalog = viewOf(catalog);
     if (catalog.length < 4 * this.#header.entries) {

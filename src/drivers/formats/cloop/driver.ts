@@ -1,5 +1,6 @@
 // cloop: a compressed loop image of Linux, which is only read. The block that was decompressed last is kept: whoever reads in order decompresses each block once.
 
+import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
@@ -29,7 +30,7 @@ export class CloopNode extends ReadOnlyFormatNode {
     permissions: Permissions,
   ) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#header = parseHeader(head, file.filename);
     this.#offsets = new Offsets(offsets, this.#header, file.filename);
     this.length = this.#header.blocks * this.#header.blockBytes;

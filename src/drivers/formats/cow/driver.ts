@@ -8,6 +8,7 @@
 
 import type { Abilities } from '../../../block/abilities.js';
 import { skipFilters } from '../../../block/chain.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
@@ -44,7 +45,7 @@ export class CowNode extends FormatNode {
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#header = parseHeader(head, file.length, file.filename);
     if (!this.readOnly) this.#checkWritable();
     this.length = this.#header.size;

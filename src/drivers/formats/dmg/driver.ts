@@ -1,6 +1,7 @@
 // dmg: a disk image of Apple, which is only read.
 
 import type { Abilities } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import { ReadOnlyFormatNode } from '../../../block/node/read-only-format.js';
@@ -23,7 +24,7 @@ export class DmgNode extends ReadOnlyFormatNode {
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, layout: Layout, permissions: Permissions) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#chunks = new ChunkMap(layout.resources, layout.header.dataOffset, file.filename);
     this.length = layout.header.size;
     this.setChild('file', file, 'image', permissions);

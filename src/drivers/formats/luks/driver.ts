@@ -52,7 +52,7 @@ export class LuksNode extends FormatNode {
     this.#cipher = cipher;
     this.#slots = new SlotChanges(graph, volume, (header ?? file).filename, openedWith);
     this.#offset = volume.header.payloadOffset;
-    this.filename = header === null ? file.filename : formatNodeName('luks', { [HEADER]: nameAsOptions(header) }, file);
+    this.filename = formatNodeName('luks', { [HEADER]: header === null ? undefined : nameAsOptions(header) }, file);
     this.length = file.length - this.#offset;
     this.setChild('file', file, header === null ? 'image' : 'content', permissions);
     if (header !== null) this.setChild(HEADER, header, 'header', ROLES.header.permissions(this));

@@ -3,6 +3,7 @@
 // The header says that the image is in use from the first change on (`begin`, durable before anything else is written) until it is closed, or is only read again.
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
@@ -31,7 +32,7 @@ export class ParallelsNode extends BegunBlocksNode {
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#header = parseHeader(head, file.filename);
     this.length = this.#header.size;
     this.blockBytes = this.#header.clusterBytes;

@@ -2,6 +2,7 @@
 // (packed.ts), or the content of all can be encrypted (encryption.ts).
 
 import type { Abilities } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
@@ -54,7 +55,7 @@ export class QcowNode extends BlocksNode {
     open: (header: Header) => SectorCipher | null,
   ) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     const { header, backingFile } = parseHead(head, file.length, file.filename);
     this.#header = header;
     this.blockBytes = 2 ** header.clusterBits;

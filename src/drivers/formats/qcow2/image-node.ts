@@ -5,6 +5,7 @@
 
 import type { CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
@@ -72,7 +73,7 @@ export abstract class Qcow2ImageNode extends FormatNode {
     this.own = own;
     this.encryption = encryption;
     if (encryption !== null) this.requestAlignment = SECTOR;
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.length = area.header.size;
     this.backingFile = area.backingFile;
     this.backingFormat = extensionText(area.extensions, Extension.backingFormat);

@@ -5,6 +5,7 @@
 
 import type { Abilities } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
@@ -61,7 +62,7 @@ export class SalvagedNode extends FormatNode {
 
   constructor(graph: Graph, options: NodeOptions, file: BlockNode, permissions: Permissions, log: SalvageLog) {
     super(graph, options);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.log = log;
     this.setChild('file', file, 'image', permissions);
   }

@@ -4,6 +4,7 @@
 // flush has found nothing new. Our own order of writes leaves lost space at worst. Who opens such an image for writing repairs it first.
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
@@ -52,7 +53,7 @@ export class QedNode extends BlocksNode {
   /** `head`: what `readQedHead` has read of `file`. Throws as `parseHead`. */
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     const { header, backingFile } = parseHead(head, file.length, file.filename);
     this.blockBytes = header.clusterBytes;
     this.length = header.size;

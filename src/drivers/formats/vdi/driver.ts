@@ -2,6 +2,7 @@
 // on the disk before an entry points there.
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
@@ -38,7 +39,7 @@ export class VdiNode extends BlocksNode {
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#header = parseHeader(head, file.filename);
     this.#head = head.slice();
     this.length = this.#header.size;

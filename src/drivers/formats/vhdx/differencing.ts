@@ -6,6 +6,7 @@
 //   block that is there in part        by its bits in the sector bitmap, the first one the lowest of a byte: 1: its own, 0: the parent's
 
 import type { Abilities, CheckResult } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import type { NodeOptions } from '../../../block/node/node.js';
@@ -43,7 +44,7 @@ export class VhdxDifferencingNode extends OverlayNode {
     super(graph, node);
     const { file, permissions } = opening;
     refuseWriting(file.filename, 'VHDX', node.readOnly);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.length = image.parameters.size;
     this.dataWriteGuid = image.header.dataWriteGuid;
     this.linkages = parent.linkages;

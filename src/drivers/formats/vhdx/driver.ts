@@ -4,6 +4,7 @@
 // new GUIDs (`begin`).
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
@@ -65,7 +66,7 @@ export class VhdxNode extends BegunBlocksNode {
 
   constructor(graph: Graph, node: NodeOptions, image: Image, { file, permissions }: VhdxOpening) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#parameters = image.parameters;
     this.#shape = image.shape;
     this.length = image.parameters.size;

@@ -7,6 +7,7 @@
 
 import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
 import { skipFilters } from '../../../block/chain.js';
+import { formatNodeName } from '../../../block/filename.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
@@ -79,7 +80,7 @@ export class VmdkNode extends FormatNode {
 
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, parts: VmdkParts, permissions: Permissions) {
     super(graph, node);
-    this.filename = file.filename;
+    this.filename = formatNodeName(this.driver, {}, file);
     this.#descriptor = parts.descriptor;
     this.backingFile = parts.descriptor.backingFile;
     this.backingFormat = this.backingFile === null ? null : 'vmdk';

@@ -23,7 +23,7 @@ function makeNode(request: OpenRequest<'vpc'>, file: BlockNode, head: Uint8Array
   const footer = parseFooter(parsed.footer);
   const opening = {
     file,
-    filename: rule === undefined ? file.filename : formatNodeName('vpc', { force_size_calc: rule }, file),
+    filename: formatNodeName('vpc', { force_size_calc: rule }, file),
     size: diskBytes(footer, rule, file.filename),
     permissions: ROLES.image.permissions(use),
   };
