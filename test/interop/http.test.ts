@@ -8,6 +8,7 @@ import { expect } from 'chai';
 import { asOurs, type Outcome, Workshop } from '../support/cli.js';
 import { Nginx } from '../support/nginx.js';
 import { requirePeer } from '../support/peers.js';
+import { TestProxy } from '../support/proxy.js';
 
 describe('images over HTTP', function () {
   this.timeout(120_000);
@@ -128,6 +129,31 @@ describe('images over HTTP', function () {
     const cookie = `driver=qcow2,file.driver=http,file.url=${nginx.plain}/cookie/disk.qcow2`;
     expect(shop.ours('info', '--image-opts', cookie).stderr).to.include('error: 403');
     expect(shop.ours('info', '--image-opts', `${cookie},file.cookie=key=value`).code).to.equal(0);
+  });
+
+  it('goes through a proxy, plain and in a tunnel, with a name and a password of its own', async () => {
+    const proxy = await TestProxy.start('me:secret');
+    try {
+      const env = { http_proxy: proxy.url, https_proxy: proxy.url, SSL_CERT_FILE: nginx.certificate };
+      const refused = await oursWith(env, 'info', `${nginx.plain}/disk.qcow2`);
+      expect([refused.code, refused.stderr.includes('407')], refused.stderr).to.deep.equal([1, true]);
+      for (const [driver, at, how] of [
+        ['http', nginx.plain, 'GET'],
+        ['https', nginx.tls, 'CONNECT'],
+      ] as const) {
+        proxy.seen.length = 0;
+        const file = `file.driver=${driver},file.url=${at}/disk.qcow2,file.proxy-username=me,file.proxy-password-secret=s`;
+        const words = ['info', '--object', 'secret,id=s,data=secret', '--image-opts', `driver=qcow2,${file}`];
+        const outcome = await oursWith(env, ...words);
+        expect([outcome.code, outcome.stderr]).to.deep.equal([0, '']);
+        expect(proxy.seen).to.include(how);
+        proxy.seen.length = 0;
+        expect((await oursWith({ ...env, no_proxy: 'localhost,127.0.0.1' }, ...words)).code).to.equal(0);
+        expect(proxy.seen).to.deep.equal([]);
+      }
+    } finally {
+      await proxy.stop();
+    }
   });
 
   it('ends where redirections go round', () => {

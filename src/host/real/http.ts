@@ -1,7 +1,7 @@
 // Requests over HTTP by undici, which is loaded when the first image is opened over it.
 
 import { existsSync, readFileSync } from 'node:fs';
-import type { Agent, Dispatcher } from 'undici';
+import type { Agent, Dispatcher, ProxyAgent } from 'undici';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { Http, HttpClient, HttpReceiver, HttpRequest, HttpSettings } from '../http.js';
 import { loadOptional } from './binding.js';
@@ -125,7 +125,9 @@ class UndiciClient implements HttpClient {
     if (proxy === null) return new this.#undici.Agent(options);
     const token =
       proxyCredentials === null ? {} : { token: `Basic ${Buffer.from(proxyCredentials).toString('base64')}` };
-    return new this.#undici.ProxyAgent({ uri: proxy, requestTls: tls, ...token }) as unknown as Agent;
+    // As curl: of the proxy, a plain request is asked for as it is, and a tunnel for one with TLS.
+    const through = { uri: proxy, proxyTunnel: false, requestTls: options.connect, connections, ...token };
+    return new this.#undici.ProxyAgent(through as ProxyAgent.Options) as unknown as Agent;
   }
 
   async close(): Promise<void> {
