@@ -14,7 +14,7 @@ import { failureOf } from '../support.js';
 import { FolderLab, filesBelow, Machine, withoutImage } from './lab.js';
 
 /** A run takes one in so many of the calls, others each day. */
-const EACH = repeats(5, 1);
+const EACH = repeats(10, 1);
 const LEFT = /(^|\/)\.diskwright-[0-9a-f]{16}(\/|$)/;
 /** Calls that say something, and change nothing. */
 const LOOKS: ReadonlySet<string> = new Set(['info', 'entries', 'openFile', 'checkWritable', 'close']);
