@@ -98,6 +98,20 @@ describe('parallels: an image in use', () => {
   });
 });
 
+describe('parallels: a table that says to be longer than the file', () => {
+  it('is no reason for a repair to make the file as long', async () => {
+    const image = await bench((bytes) => {
+      bytes.writeUInt32LE(100_000_000, Field.entries);
+      bytes.writeUInt32LE(IN_USE, Field.inUse);
+      return bytes;
+    });
+    const { length } = bytesOf(image);
+    await repairImage(image.graph, PATH, 'all', { format: 'parallels' }, () => undefined);
+    expect(bytesOf(image).length).to.be.at.most(length);
+    expect(bytesOf(image).readUInt32LE(Field.inUse)).to.equal(0);
+  });
+});
+
 describe('parallels: the older magic', () => {
   it('has entries in sectors, which are written so', async () => {
     const image = await bench(withOldMagic);

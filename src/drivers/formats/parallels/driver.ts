@@ -17,7 +17,7 @@ import { Commits } from '../blocks/commits.js';
 import { checkParallels } from './check.js';
 import { readBitmaps, refuseNecessary } from './extension.js';
 import { type Header, IN_USE, parseHeader, Word } from './header.js';
-import { ParallelsSpace } from './space.js';
+import { firstPlace, ParallelsSpace } from './space.js';
 import { ClusterTable } from './table.js';
 
 export class ParallelsNode extends BegunBlocksNode {
@@ -122,8 +122,9 @@ export class ParallelsNode extends BegunBlocksNode {
     }
     // Entries that stay may point to what lies behind.
     if (kind === 'all' || outside.length === 0) {
-      await this.file.ensureLength(end);
-      await this.file.cut(end);
+      // A table that says to be longer than the file needs no place in it while no cluster is in use.
+      if (end > firstPlace(this.#header)) await this.file.ensureLength(end);
+      if (end <= this.file.length) await this.file.cut(end);
     }
     if (kind === 'all' && this.#header.inUse) {
       await this.#setUse(0);
