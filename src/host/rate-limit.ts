@@ -7,6 +7,7 @@
 
 import { BlockError } from '../util/errors.js';
 import type { Clock } from './host.js';
+import { sleep } from './sleep.js';
 
 const SLICE_MS = 100;
 /** Shorter delays come from rounding, and count as 0. */
@@ -69,21 +70,9 @@ export class RateLimit {
   async admit(bytes: number, signal?: AbortSignal): Promise<void> {
     for (let delayMs = this.delayMs(); delayMs > 0; delayMs = this.delayMs()) {
       if (signal?.aborted) return;
-      await this.#wait(delayMs, signal);
+      await sleep(this.#clock, delayMs, signal);
     }
     this.charge(bytes);
-  }
-
-  #wait(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      const end = (): void => {
-        cancel();
-        signal?.removeEventListener('abort', end);
-        resolve();
-      };
-      const cancel = this.#clock.timer(delayMs, end);
-      signal?.addEventListener('abort', end);
-    });
   }
 
   /** Time that the bytes of this slice take at the current speed. */

@@ -7,6 +7,7 @@
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { type ChainStatus, chainStatus, chainStatusSync } from '../../block/chain.js';
 import type { BlockNode } from '../../block/node/node.js';
+import { nextTurn } from '../../host/sleep.js';
 import {
   AllocationState,
   CONTEXT_ALLOCATION_DEPTH,
@@ -54,11 +55,6 @@ export interface MetaContext {
   describe(node: BlockNode, offset: number, length: number, runs: Runs): Promise<void>;
 }
 
-/** Lets the event loop run whatever else is ready. */
-function yieldToEventLoop(node: BlockNode): Promise<void> {
-  return new Promise((resolve) => node.host.clock.timer(0, resolve));
-}
-
 async function walk(
   node: BlockNode,
   offset: number,
@@ -71,7 +67,7 @@ async function walk(
     const status = chainStatusSync(node, null, at, end - at) ?? (await chainStatus(node, null, at, end - at));
     if (!runs.add(status.length, flagsOf(status))) return;
     at += status.length;
-    if (lookups % LOOKUPS_AT_ONCE === LOOKUPS_AT_ONCE - 1) await yieldToEventLoop(node);
+    if (lookups % LOOKUPS_AT_ONCE === LOOKUPS_AT_ONCE - 1) await nextTurn(node.host.clock);
   }
 }
 
@@ -111,7 +107,7 @@ export class BitmapContext implements MetaContext {
   async describe(node: BlockNode, offset: number, length: number, runs: Runs): Promise<void> {
     const end = offset + length;
     for (let at = offset, lookups = 1; at < end; lookups++) {
-      if (lookups % LOOKUPS_AT_ONCE === 0) await yieldToEventLoop(node);
+      if (lookups % LOOKUPS_AT_ONCE === 0) await nextTurn(node.host.clock);
       // A bitmap of a shorter node knows of no writes behind its end.
       const known = Math.min(end, this.#bitmap.size);
       const dirty = at < known ? this.#bitmap.nextDirty(at, known) : -1;

@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import type { Agent, Dispatcher, ProxyAgent } from 'undici';
+import { cancelledError } from '../../util/abort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { Http, HttpClient, HttpReceiver, HttpRequest, HttpSettings } from '../http.js';
 import { loadOptional } from './binding.js';
@@ -61,10 +62,10 @@ class UndiciClient implements HttpClient {
     const agent = this.#agentFor(target);
     const { timeoutMs } = this.#settings;
     return new Promise<void>((resolve, reject) => {
-      if (signal.aborted) return reject(cancelled());
+      if (signal.aborted) return reject(cancelledError(signal.reason));
       let controller: Dispatcher.DispatchController | null = null;
       let thrown: unknown;
-      const abort = () => controller?.abort(cancelled());
+      const abort = () => controller?.abort(cancelledError(signal.reason));
       signal.addEventListener('abort', abort);
       const end = (settle: () => void): void => {
         signal.removeEventListener('abort', abort);
@@ -91,7 +92,7 @@ class UndiciClient implements HttpClient {
         {
           onRequestStart: (given) => {
             controller = given;
-            if (signal.aborted) given.abort(cancelled());
+            if (signal.aborted) given.abort(cancelledError(signal.reason));
           },
           onResponseStart: (_, status, answer) => {
             if (status < 200) return;
@@ -139,10 +140,6 @@ class UndiciClient implements HttpClient {
 
 function textOf(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(', ') : value;
-}
-
-function cancelled(): BlockError {
-  return new BlockError('cancelled', 'the request was cancelled', { operation: 'read' });
 }
 
 /** An error of undici, or of node's sockets, in words that name the server. */

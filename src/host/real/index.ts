@@ -134,6 +134,7 @@ export class RealHost implements Host {
   #codecs: NativeCodecs | undefined;
   #ciphers: NativeCiphers | undefined;
   #net: RealNet | undefined;
+  #http: RealHttp | undefined;
   #characters: RealCharacters | undefined;
   #folders: RealFolders | undefined;
   #mover: Mover | undefined;
@@ -168,7 +169,10 @@ export class RealHost implements Host {
     return this.#net;
   }
 
-  readonly http = new RealHttp();
+  get http(): RealHttp {
+    this.#http ??= new RealHttp();
+    return this.#http;
+  }
 
   get characters(): RealCharacters {
     this.#characters ??= new RealCharacters(this.#native);

@@ -1,7 +1,9 @@
 // HTTP in memory: a test says what a server answers to each request, when, and where it breaks off.
 
+import { refuseAborted } from '../../util/abort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Http, HttpClient, HttpReceiver, HttpRequest, HttpSettings } from '../http.js';
+import { sleep } from '../sleep.js';
 import type { SimEngine } from './engine.js';
 
 /** An answer, in the order in which its parts come. */
@@ -58,7 +60,8 @@ export class SimHttp implements Http {
   ): Promise<void> {
     const wait = async (ms: number): Promise<void> => {
       const isLate = timeoutMs > 0 && ms > timeoutMs;
-      await this.#wait(isLate ? timeoutMs : ms, signal);
+      await sleep(this.#clock, isLate ? timeoutMs : ms, signal);
+      refuseAborted(signal);
       if (isLate) throw new BlockError('io', 'the server has not answered in time', { errno: 'ETIMEDOUT' });
     };
     if (answer === null) {
@@ -73,22 +76,5 @@ export class SimHttp implements Http {
       if (part.length > 0) receiver.data(part);
     }
     if (breaks) throw new BlockError('io', 'the connection failed: other side closed', { errno: 'ECONNRESET' });
-  }
-
-  /** Rejects with `cancelled` where the signal comes first. */
-  #wait(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const cancelled = () => reject(new BlockError('cancelled', 'the request was cancelled', { operation: 'read' }));
-      if (signal.aborted) return cancelled();
-      const abort = (): void => {
-        cancelTimer();
-        cancelled();
-      };
-      const cancelTimer = this.#clock.timer(ms, () => {
-        signal.removeEventListener('abort', abort);
-        resolve();
-      });
-      signal.addEventListener('abort', abort);
-    });
   }
 }

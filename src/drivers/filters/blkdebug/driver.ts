@@ -22,6 +22,7 @@ import {
 } from '../../../block/types.js';
 import { errnoError } from '../../../host/errno.js';
 import type { HostFile, ZeroScan } from '../../../host/host.js';
+import { nextTurn } from '../../../host/sleep.js';
 import type { BlkdebugIOType, BlockdevOptionsBlkdebug, BlockPermission } from '../../../schema/generated/types.js';
 import { flatten, type Nested } from '../../../schema/keyval.js';
 import { formatJsonFilename, isJsonFilename } from '../../../schema/options.js';
@@ -193,7 +194,7 @@ class BlkdebugNode extends FilterNode {
   async #check(type: BlkdebugIOType, offset: number, length: number): Promise<void> {
     const injected = this.debugEvents.check(type, offset, length);
     if (injected === null) return;
-    if (!injected.immediately) await new Promise<void>((resolve) => this.host.clock.timer(0, resolve));
+    if (!injected.immediately) await nextTurn(this.host.clock);
     throw errnoError(injected.errno, { operation: type, path: this.filename, offset, length });
   }
 }

@@ -5,7 +5,7 @@
 //   01nnnnnn dddddddd dddddddd        n + 4 bytes from d + 1 bytes before
 
 import type { Clock } from '../../../host/host.js';
-import { nextTurn } from '../../../host/turn.js';
+import { nextTurn } from '../../../host/sleep.js';
 
 /** So many bytes, a few milliseconds of work, are decompressed in one go. */
 const TURN_BYTES = 1 << 20;

@@ -2,7 +2,7 @@
 
 import type { Child } from '../../../block/child.js';
 import type { Host } from '../../../host/host.js';
-import { nextTurn } from '../../../host/turn.js';
+import { nextTurn } from '../../../host/sleep.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
 import { ChunkCache } from './chunk-cache.js';

@@ -12,6 +12,7 @@
 
 import type { Host } from '../../../host/host.js';
 import type { NetAddress, SentFile, TlsSettings } from '../../../host/net.js';
+import { sleep } from '../../../host/sleep.js';
 import { detach, reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Waiters } from '../../../util/waiters.js';
@@ -94,7 +95,7 @@ export class NbdClient implements ConnectionUser {
       } catch (error) {
         const leftMs = deadline - host.clock.now();
         if (leftMs <= 0) throw error;
-        await new Promise<void>((resolve) => host.clock.timer(Math.min(pauseMs, leftMs), resolve));
+        await sleep(host.clock, Math.min(pauseMs, leftMs));
       }
     }
   }

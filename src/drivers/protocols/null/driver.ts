@@ -8,6 +8,7 @@ import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { DriverDefinition } from '../../../block/registry.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
+import { sleep } from '../../../host/sleep.js';
 import type { BlockdevOptions, BlockdevOptionsNull } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
 import { BlockError } from '../../../util/errors.js';
@@ -78,8 +79,7 @@ class NullNode extends ProtocolNode {
   }
 
   async #wait(): Promise<void> {
-    if (this.#latencyMs === 0) return;
-    await new Promise<void>((resolve) => this.host.clock.timer(this.#latencyMs, resolve));
+    if (this.#latencyMs > 0) await sleep(this.host.clock, this.#latencyMs);
   }
 }
 

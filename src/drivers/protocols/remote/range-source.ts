@@ -4,6 +4,8 @@
 //        ^-- take(bytes) ... ----------'              the server says that it will not, or the file is another one: the end
 
 import type { Clock } from '../../../host/host.js';
+import { sleep } from '../../../host/sleep.js';
+import { refuseAborted } from '../../../util/abort.js';
 import { BlockError } from '../../../util/errors.js';
 
 export interface RangeSource {
@@ -47,27 +49,15 @@ export async function withPatience<T>(
       failures++;
       if (!(error instanceof BlockError) || error.code !== 'io' || failures >= most) throw error;
     }
-    await pause(pauses, signal, failures);
+    await sleep(pauses.clock, pauseMs(failures, pauses.random()), signal);
+    refuseAborted(signal);
   }
 }
 
 /** Half of the time is random: clients that have failed together do not come back together. */
-function pause({ clock, random }: Pauses, signal: AbortSignal, failures: number): Promise<void> {
+function pauseMs(failures: number, random: number): number {
   const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1));
-  const ms = longest * (0.5 + random() / 2 ** 33);
-  return new Promise((resolve, reject) => {
-    const cancelled = () => reject(new BlockError('cancelled', 'the request was cancelled', { operation: 'read' }));
-    if (signal.aborted) return cancelled();
-    const abort = (): void => {
-      cancelTimer();
-      cancelled();
-    };
-    const cancelTimer = clock.timer(ms, () => {
-      signal.removeEventListener('abort', abort);
-      resolve();
-    });
-    signal.addEventListener('abort', abort);
-  });
+  return longest * (0.5 + random / 2 ** 33);
 }
 
 /** Fetches a range whole, and calls `take` with its bytes and how many came before them. Rejects as `RangeSource.fetch`, after some attempts with `io`, too. */
