@@ -9,8 +9,6 @@ const MIB = 1 << 20;
 const CLUSTER = 4 * MIB;
 
 describe('large blocks that are written in part', () => {
-  const options = { driver: 'qed', 'cluster-size': CLUSTER, 'table-size': 1 } as const;
-
   /** What differs from `byte` in a part of the disk; null: nothing. */
   async function other(node: Parameters<typeof readNode>[0], from: number, to: number, byte: number) {
     const buffer = new Uint8Array(MIB);
@@ -23,26 +21,23 @@ describe('large blocks that are written in part', () => {
     return null;
   }
 
+  /** An empty overlay of two clusters, over a file of so many bytes, all of them 3. */
+  async function overThrees(backingBytes: number) {
+    const bench = makeBench();
+    bench.host.writeFile('/base', new Uint8Array(backingBytes).fill(3));
+    const backing = { 'backing-file': '/base', 'backing-fmt': 'raw' } as const;
+    const size = { driver: 'qed', 'cluster-size': CLUSTER, 'table-size': 1, size: 2 * CLUSTER } as const;
+    await createImage(bench.graph, '/a', { ...size, ...backing });
+    return { bench, node: await used(openNode(bench.graph, '/a', { format: 'qed' })) };
+  }
+
   for (const [what, backingBytes] of [
     ['as long as the disk', 2 * CLUSTER],
     ['that ends within the block', 3 * MIB + 512],
     ['that ends before what is written', MIB],
   ] as const) {
     it(`read as the backing file beside it (one ${what})`, async () => {
-      const bench = makeBench();
-      await createImage(bench.graph, '/base', { driver: 'raw', size: backingBytes });
-      const base = await used(openNode(bench.graph, '/base', { format: 'raw' }));
-      for (let at = 0; at < backingBytes; at += MIB) {
-        await base.write(at, new Uint8Array(Math.min(MIB, backingBytes - at)).fill(3));
-      }
-      await bench.graph.closeAll();
-      await createImage(bench.graph, '/a', {
-        ...options,
-        size: 2 * CLUSTER,
-        'backing-file': '/base',
-        'backing-fmt': 'raw',
-      });
-      const node = await used(openNode(bench.graph, '/a', { format: 'qed' }));
+      const { bench, node } = await overThrees(backingBytes);
       const [from, to] = [2 * MIB, 2 * MIB + 1024];
       await node.write(from, new Uint8Array(to - from).fill(9));
       const split = Math.min(from, backingBytes);
@@ -57,18 +52,7 @@ describe('large blocks that are written in part', () => {
   }
 
   it('read as zeroes beside it where a write that failed had used the place', async () => {
-    const bench = makeBench();
-    await createImage(bench.graph, '/base', { driver: 'raw', size: 3 * MIB });
-    const base = await used(openNode(bench.graph, '/base', { format: 'raw' }));
-    await base.write(0, new Uint8Array(3 * MIB).fill(3));
-    await bench.graph.closeAll();
-    await createImage(bench.graph, '/a', {
-      ...options,
-      size: 2 * CLUSTER,
-      'backing-file': '/base',
-      'backing-fmt': 'raw',
-    });
-    const node = await used(openNode(bench.graph, '/a', { format: 'qed' }));
+    const { bench, node } = await overThrees(3 * MIB);
     // What lies before and behind arrives, what is written does not.
     bench.host.setFaults({ rules: [{ operations: ['write'], path: '/a', after: 2 }] });
     expect((await failureOf(node.write(2 * MIB, new Uint8Array(512).fill(9)))).code).to.equal('io');

@@ -12,6 +12,7 @@ import { PERM_ALL, Perm } from '../../../src/block/types.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import type { HostFile } from '../../../src/host/host.js';
 import { openRealHost, type RealHost } from '../../../src/host/real/index.js';
+import { requirePeer } from '../../support/peers.js';
 import { linkTo } from '../support.js';
 
 /** Bytes of the disk at which the file system of a hard disk begins. */
@@ -89,6 +90,20 @@ export class FolderLab {
     await this.host.close();
     rmSync(this.root, { recursive: true });
   }
+}
+
+/** Gives each test of a `describe` a lab of its own, with an empty folder `disk`; a `Machine` needs mtools. */
+export function useMachineLab(take: (lab: FolderLab) => void): void {
+  let lab: FolderLab;
+  before(function () {
+    requirePeer(this, 'mcopy');
+  });
+  beforeEach(() => {
+    lab = new FolderLab();
+    mkdirSync(lab.path('disk'));
+    take(lab);
+  });
+  afterEach(() => lab.close());
 }
 
 export async function bytesOf(node: BlockNode, offset = 0, length = node.length - offset): Promise<Uint8Array> {

@@ -1,24 +1,18 @@
 // Folders that a machine renames and moves are renamed in the folder: they stay the same ones, with their owner, permissions, and all that a disk does not know of.
 
-import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { seeded } from '../../interop/chain-maker.js';
-import { requirePeer } from '../../support/peers.js';
 import { seedsOf, spanOf } from '../../support/sample.js';
 import { failureOf } from '../support.js';
-import { FolderLab, filesBelow, Machine } from './lab.js';
+import { FolderLab, filesBelow, Machine, useMachineLab } from './lab.js';
 
 describe('vvfat: folders that are renamed', function () {
   this.timeout(120_000);
   let lab: FolderLab;
-  before(function () {
-    requirePeer(this, 'mcopy');
+  useMachineLab((made) => {
+    lab = made;
   });
-  beforeEach(() => {
-    lab = new FolderLab();
-    mkdirSync(lab.path('disk'));
-  });
-  afterEach(() => lab.close());
 
   const inode = (name: string) => statSync(lab.path('disk', name)).ino;
   const files = () => filesBelow(lab.path('disk'));

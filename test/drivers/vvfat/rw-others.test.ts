@@ -1,33 +1,18 @@
 // Other programs change the folder while it is brought up to date, and the system may stop at any step: nothing of theirs is replaced or removed, and no content is without
 // a durable name before the old one goes.
 
-import {
-  appendFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, existsSync, linkSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { BlockError } from '../../../src/util/errors.js';
-import { requirePeer } from '../../support/peers.js';
 import { failureOf } from '../support.js';
-import { FolderLab, filesBelow, Machine } from './lab.js';
+import { type FolderLab, filesBelow, Machine, useMachineLab } from './lab.js';
 
 describe('vvfat: other programs, while the folder is brought up to date', function () {
   this.timeout(60_000);
   let lab: FolderLab;
-  before(function () {
-    requirePeer(this, 'mcopy');
+  useMachineLab((made) => {
+    lab = made;
   });
-  beforeEach(() => {
-    lab = new FolderLab();
-    mkdirSync(lab.path('disk'));
-  });
-  afterEach(() => lab.close());
 
   const disk = (name: string) => lab.path('disk', name);
   const text = (name: string) => readFileSync(disk(name), 'utf8');

@@ -3,20 +3,14 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { BlockError } from '../../../src/util/errors.js';
-import { requirePeer } from '../../support/peers.js';
-import { FolderLab, Machine } from './lab.js';
+import { type FolderLab, Machine, useMachineLab } from './lab.js';
 
 describe('vvfat: permissions of what is written', function () {
   this.timeout(60_000);
   let lab: FolderLab;
-  before(function () {
-    requirePeer(this, 'mcopy');
+  useMachineLab((made) => {
+    lab = made;
   });
-  beforeEach(() => {
-    lab = new FolderLab();
-    mkdirSync(lab.path('disk'));
-  });
-  afterEach(() => lab.close());
 
   const mode = (name: string) => (statSync(lab.path('disk', name)).mode & 0o7777).toString(8);
   const make = (name: string, permissions: number, content?: string) => {
