@@ -1,10 +1,10 @@
 // Images on a web server that is not ours, beside qemu-img, which reads them through curl.
 
-import { execFile } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { outcomeOf } from '../support/beside.js';
 import { asOurs, type Outcome, Workshop } from '../support/cli.js';
 import { Nginx } from '../support/nginx.js';
 import { requirePeer } from '../support/peers.js';
@@ -37,17 +37,9 @@ describe('images over HTTP', function () {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Beside a server in another process, nobody may be waited for here without letting it answer; with variables of its own. */
-  function oursWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Outcome> {
-    return new Promise((resolve) => {
-      execFile(
-        process.execPath,
-        [shop.bundle, ...args],
-        { cwd: shop.folder, env: { ...process.env, ...env } },
-        (error, stdout, stderr) => resolve({ code: (error?.code as number | undefined) ?? 0, stdout, stderr }),
-      );
-    });
-  }
+  /** Our command with variables of its own. Servers of this process can answer meanwhile. */
+  const oursWith = (env: NodeJS.ProcessEnv, ...args: string[]): Promise<Outcome> =>
+    outcomeOf(process.execPath, [shop.bundle, ...args], shop.folder, env);
 
   describe('beside qemu-img', () => {
     const commands: [string, string[]][] = [

@@ -32,10 +32,16 @@ export async function pooled<T, R>(items: readonly T[], action: (item: T, index:
   return results;
 }
 
-/** Runs a program in `folder`; it must end within a minute. */
-export function outcomeOf(program: string, args: readonly string[], folder: string): Promise<Outcome> {
+/** Runs a program in `folder`, with `env` beside the variables that there are; it must end within a minute. */
+export function outcomeOf(
+  program: string,
+  args: readonly string[],
+  folder: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Outcome> {
+  const options = { cwd: folder, encoding: 'utf8', timeout: 60_000, env: { ...process.env, ...env } } as const;
   return new Promise((resolve) => {
-    execFile(program, [...args], { cwd: folder, encoding: 'utf8', timeout: 60_000 }, (error, stdout, stderr) => {
+    execFile(program, [...args], options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
       resolve({ code, stdout, stderr });
     });
