@@ -95,12 +95,11 @@ export class BlockRequests extends BlockReads<BlockDisk> {
 
   /** Writes to blocks from `first` on that had no place when they were looked at. */
   async #writeNew(offset: number, source: Uint8Array, first: number): Promise<void> {
-    const { blockBytes, tables, space, coding } = this.disk;
+    const { blockBytes, tables, space } = this.disk;
     const last = Math.floor((offset + source.length - 1) / blockBytes);
     const held = await this.#locks.acquire(first, last + 1);
     const made: { index: number; block: NewBlock }[] = [];
     const filled: Uint8Array[] = [];
-    let isTouched = false;
     let release: (() => void) | null = null;
     try {
       release = await tables.prepare(first, last);
@@ -122,12 +121,7 @@ export class BlockRequests extends BlockReads<BlockDisk> {
           continue;
         }
         const block = blocks[next++];
-        const inSteps = blockBytes > STEP_BYTES && place !== COMPRESSED && coding === undefined;
-        if (inSteps) {
-          isTouched = true;
-          await this.#fillRest(index, within, bytes.length, block, place);
-        }
-        const whole = inSteps ? null : await this.#wholeBlock(index, within, bytes, block, place);
+        const whole = await this.#wholeBlock(index, within, bytes, block, place);
         if (whole !== null) filled.push(whole);
         addPiece(
           pieces,
@@ -136,11 +130,11 @@ export class BlockRequests extends BlockReads<BlockDisk> {
             : { offset: block.offset, at: index * blockBytes, bytes: whole },
         );
       }
-      isTouched = true;
       await settleAll(pieces.map((piece) => later(this.#writePlace(piece.offset, piece.at, piece.bytes))));
       for (const { index, block } of made.splice(0)) tables.set(index, block.offset);
     } finally {
-      for (const { block } of made.reverse()) space.giveBack({ ...block, fresh: block.fresh && !isTouched });
+      // Something of them may have been written.
+      for (const { block } of made.reverse()) space.giveBack({ ...block, fresh: false });
       for (const bytes of filled) this.disk.memory.free(bytes);
       release?.();
       this.#locks.release(held);
@@ -148,14 +142,14 @@ export class BlockRequests extends BlockReads<BlockDisk> {
   }
 
   /**
-   * All of a new block, `bytes` at `within` of it, the rest what the block reads as now; null where the place reads so already, but for `bytes`. The caller frees it.
+   * All of a new block, `bytes` at `within` of it, the rest what the block reads as now; null where the place reads so already, but for `bytes`, or does now. The caller frees it.
    * `place`: what the block's place was until now.
    */
   async #wholeBlock(
     index: number,
     within: number,
     bytes: Uint8Array,
-    { fresh }: NewBlock,
+    block: NewBlock,
     place: number,
   ): Promise<Uint8Array | null> {
     const { blockBytes, length, below: backing, memory, coding, compressed } = this.disk;
@@ -164,7 +158,12 @@ export class BlockRequests extends BlockReads<BlockDisk> {
     if (bytes.length === blockBytes) return null;
     const below = place !== HOLE || backing === null ? 0 : Math.max(0, Math.min(end, backing.length) - start);
     // Zeroes at an encrypted place are no zeroes of the disk.
-    if (place !== COMPRESSED && below === 0 && fresh && coding === undefined) return null;
+    if (place !== COMPRESSED && below === 0 && block.fresh && coding === undefined) return null;
+    if (blockBytes > STEP_BYTES && place !== COMPRESSED && coding === undefined) {
+      await this.#fill(start, 0, within, below, block);
+      await this.#fill(start, within + bytes.length, blockBytes, below, block);
+      return null;
+    }
     const whole = memory.allocate(blockBytes);
     try {
       const tail = within + bytes.length;
@@ -187,36 +186,21 @@ export class BlockRequests extends BlockReads<BlockDisk> {
     }
   }
 
-  /** Puts in the place of a new block what it reads as now, but for `bytes` bytes at `within`. Zeroes are not written where they are there already. `place`: as for `#wholeBlock`. */
-  async #fillRest(
-    index: number,
-    within: number,
-    bytes: number,
-    { offset, fresh }: NewBlock,
-    place: number,
-  ): Promise<void> {
-    const { blockBytes, length, below: backing, memory, file } = this.disk;
-    const start = index * blockBytes;
-    const end = Math.min(start + blockBytes, length);
-    const below = place !== HOLE || backing === null ? 0 : Math.max(0, Math.min(end, backing.length) - start);
-    const rest = [
-      [0, within],
-      [within + bytes, blockBytes],
-    ];
-    const buffer = below > 0 ? memory.allocate(STEP_BYTES) : null;
+  /** Puts what a hole reads as in the place of a new block, from `from` to `to` of it: up to `below` what lies below the disk at `start`, then zeroes, which are not written where they are there already. */
+  async #fill(start: number, from: number, to: number, below: number, { offset, fresh }: NewBlock): Promise<void> {
+    const { memory, file } = this.disk;
+    const copied = Math.max(from, Math.min(to, below));
+    if (copied < to && !fresh) await file.writeZeroes(offset + copied, to - copied);
+    if (copied === from) return;
+    const buffer = memory.allocate(Math.min(STEP_BYTES, copied - from));
     try {
-      for (const [from, to] of rest) {
-        let at = from;
-        for (; at < Math.min(to, below); ) {
-          const part = buffer!.subarray(0, Math.min(STEP_BYTES, Math.min(to, below) - at));
-          await this.belowHole(start + at, part);
-          await file.write(offset + at, part, 'write_aio');
-          at += part.length;
-        }
-        if (at < to && !fresh) await file.writeZeroes(offset + at, to - at);
+      for (let at = from; at < copied; at += buffer.length) {
+        const part = buffer.subarray(0, copied - at);
+        await this.belowHole(start + at, part);
+        await file.write(offset + at, part, 'write_aio');
       }
     } finally {
-      if (buffer !== null) memory.free(buffer);
+      memory.free(buffer);
     }
   }
 
