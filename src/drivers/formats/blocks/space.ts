@@ -34,6 +34,11 @@ export class BlockSpace {
     return this.#end;
   }
 
+  /** A block was given back before the end, and is taken next. */
+  get hasSpare(): boolean {
+    return this.#spare.length > 0;
+  }
+
   /**
    * Gives up the blocks at the end that are not in use, so that `end` is behind one that is. Returns how many before it are not in use. Of what was taken, all is in use, or was
    * given back.

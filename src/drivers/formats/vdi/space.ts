@@ -15,6 +15,10 @@ export class VdiSpace implements BlockSource {
   #looking: Promise<BlockSpace> | null = null;
   /** When the map was looked through, each entry had a block of its own, and no block before the last one was free. */
   #wasDense = false;
+  /** The blocks that were in use then, while some before the last one may be free that nobody has taken since: from number `#gap` on. There may be millions. */
+  #used: Bits | null = null;
+  #gap = 0;
+  #end = 0;
 
   constructor(file: ImageFile, header: Header) {
     this.#file = file;
@@ -35,7 +39,16 @@ export class VdiSpace implements BlockSource {
       const found = await this.#looking;
       this.#blocks ??= found;
     }
+    this.#findGap(this.#blocks);
     return this.#blocks.take();
+  }
+
+  /** Gives the next free block of the image to `blocks`, which has no other one before its end. */
+  #findGap(blocks: BlockSpace): void {
+    if (this.#used === null || blocks.hasSpare) return;
+    while (this.#gap < this.#end && this.#used.has(this.#gap)) this.#gap++;
+    if (this.#gap === this.#end) this.#used = null;
+    else blocks.giveBack({ offset: this.#header.dataOffset + this.#gap++ * BLOCK_BYTES, fresh: false });
   }
 
   giveBack(block: NewBlock): void {
@@ -70,10 +83,9 @@ export class VdiSpace implements BlockSource {
       end = Math.max(end, entry + 1);
     });
     this.#wasDense = !isWrong && entries === end;
-    const space = new BlockSpace(this.#file, BLOCK_BYTES, dataOffset + end * BLOCK_BYTES);
-    for (let number = end - 1; number >= 0; number--) {
-      if (!used.has(number)) space.giveBack({ offset: dataOffset + number * BLOCK_BYTES, fresh: false });
-    }
-    return space;
+    this.#used = this.#wasDense ? null : used;
+    this.#gap = 0;
+    this.#end = end;
+    return new BlockSpace(this.#file, BLOCK_BYTES, dataOffset + end * BLOCK_BYTES);
   }
 }
