@@ -3,7 +3,7 @@
 import { BlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 
-/** To one server at once: as many as a copy has workers, twice. */
+/** Connections to one server for one image: twice as many as a copy has workers. */
 export const CONNECTIONS = 8;
 const DEFAULT_READAHEAD_BYTES = 256 << 10;
 const MOST_READAHEAD_BYTES = 16 << 20;

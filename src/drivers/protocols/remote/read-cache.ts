@@ -4,10 +4,11 @@
 //        --large--------------> fetched into the caller's buffer
 //        --small--------------> fetched with what follows it (the window), kept, copied
 //
-// The window begins at what the user says, and doubles with each read that goes on where the last window ended. Once half of it has been read, the next one is fetched in advance.
+// The window begins at what the user says, and doubles with each read that goes on where the last window ended, up to 2 MiB. Once half of such a window has been read, the next one is fetched in
+// advance. While much is under way already, no more is fetched than was asked for.
 // Blocks that are fetched are in the cache at once: whoever else wants them waits for the same fetch.
 
-import { reportUnless } from '../../../util/best-effort.js';
+import { reportUnforeseen } from '../../../util/best-effort.js';
 import { roundDown } from '../../../util/numbers.js';
 
 /** Bytes of a block. */
@@ -17,6 +18,8 @@ const MOST_BLOCKS = 256;
 /** From this length on a read goes into the caller's buffer alone: copying would cost more than a second fetch. */
 const LARGE_BYTES = 512 << 10;
 const LARGEST_WINDOW_BYTES = 2 << 20;
+/** Blocks that are being fetched, from which on nothing is fetched that nobody has asked for. */
+const MUCH_UNDER_WAY = MOST_BLOCKS / 2;
 
 interface Block {
   readonly bytes: Uint8Array;
@@ -31,7 +34,10 @@ export class ReadCache {
   readonly #size: number;
   readonly #fetch: Fetch;
   readonly #firstWindow: number;
+  readonly #largestWindow: number;
   #window: number;
+  /** Blocks that are being fetched. */
+  #coming = 0;
   /** Where the last window ended, and from where on the next one is fetched in advance. */
   #end = -1;
   #ahead = -1;
@@ -43,6 +49,7 @@ export class ReadCache {
     this.#size = size;
     this.#fetch = fetch;
     this.#firstWindow = Math.max(window, BLOCK_BYTES);
+    this.#largestWindow = Math.max(this.#firstWindow, LARGEST_WINDOW_BYTES);
     this.#window = this.#firstWindow;
   }
 
@@ -78,8 +85,10 @@ export class ReadCache {
       const number = at / BLOCK_BYTES;
       let block = this.#blocks.get(number);
       if (block === undefined) {
-        this.#window = at === this.#end ? Math.min(this.#window * 2, LARGEST_WINDOW_BYTES) : this.#firstWindow;
-        this.#fetchWindow(at, Math.max(end - at, this.#window));
+        const goesOn = at === this.#end;
+        this.#window = goesOn ? Math.min(this.#window * 2, this.#largestWindow) : this.#firstWindow;
+        const more = this.#coming < MUCH_UNDER_WAY ? this.#window : 0;
+        this.#fetchWindow(at, Math.max(end - at, more), goesOn);
         block = this.#blocks.get(number)!;
       }
       // It was used last.
@@ -91,8 +100,8 @@ export class ReadCache {
     return found;
   }
 
-  /** Begins to fetch from `start`, a block's, to `length` bytes further, the file's end or the next block that is here. */
-  #fetchWindow(start: number, length: number): void {
+  /** Begins to fetch from `start`, a block's, to `length` bytes further, the file's end or the next block that is here. `goesOn`: the next window is to be fetched in advance. */
+  #fetchWindow(start: number, length: number, goesOn: boolean): void {
     const limit = Math.min(this.#size, start + length);
     let end = start;
     while (end < limit && !this.#blocks.has(end / BLOCK_BYTES)) end = Math.min(end + BLOCK_BYTES, this.#size);
@@ -106,23 +115,16 @@ export class ReadCache {
       mine.push(block);
       this.#blocks.set(at / BLOCK_BYTES, block);
     }
+    this.#coming += mine.length;
     coming.then(
       () => {
+        this.#coming -= mine.length;
         for (const block of mine) block.coming = null;
       },
       (error: unknown) => {
+        this.#coming -= mine.length;
         // Who reads these blocks gets the error; after that, they are fetched again. A fetch in advance that nobody waits for fails unseen.
-        reportUnless(
-          'fetching ahead',
-          error,
-          'io',
-          'cancelled',
-          'bad-state',
-          'not-found',
-          'permission',
-          'refused',
-          'unsupported',
-        );
+        reportUnforeseen('fetching ahead', error);
         for (const [i, block] of mine.entries()) {
           const number = start / BLOCK_BYTES + i;
           if (this.#blocks.get(number) === block) this.#blocks.delete(number);
@@ -130,14 +132,14 @@ export class ReadCache {
       },
     );
     this.#end = end;
-    this.#ahead = end < this.#size && this.#window > this.#firstWindow ? start + (end - start) / 2 : -1;
+    this.#ahead = goesOn ? start + (end - start) / 2 : -1;
   }
 
   #fetchAhead(reached: number): void {
-    if (this.#ahead < 0 || reached < this.#ahead || this.#end >= this.#size) return;
-    if (this.#end % BLOCK_BYTES !== 0 || this.#blocks.has(this.#end / BLOCK_BYTES)) return;
-    this.#window = Math.min(this.#window * 2, LARGEST_WINDOW_BYTES);
-    this.#fetchWindow(this.#end, this.#window);
+    if (this.#ahead < 0 || reached < this.#ahead || this.#end >= this.#size || this.#coming >= MUCH_UNDER_WAY) return;
+    if (this.#blocks.has(this.#end / BLOCK_BYTES)) return;
+    this.#window = Math.min(this.#window * 2, this.#largestWindow);
+    this.#fetchWindow(this.#end, this.#window, true);
     this.#forgetOldest();
   }
 
