@@ -6,23 +6,21 @@ import { BlocksNode } from './node.js';
 export abstract class BegunBlocksNode extends BlocksNode {
   /** The image is ready for changes; a `close`, or what makes it read-only, ends that. */
   protected isBegun = false;
-  #beginning: Promise<void> | null = null;
+  #preparing: Promise<void> | null = null;
 
   /** Makes the image ready. Where it rejects, the change that comes next tries again. */
   protected abstract begin(): Promise<void>;
 
-  /** Null: it is ready already. */
-  #begun(): Promise<void> | null {
-    if (this.isBegun) return null;
-    this.#beginning ??= this.#begin().finally(() => {
-      this.#beginning = null;
-    });
-    return this.#beginning;
-  }
-
-  async #begin(): Promise<void> {
-    await this.begin();
-    this.isBegun = true;
+  /** Whoever comes while it is made ready waits for that. */
+  #makeReady(): Promise<void> {
+    this.#preparing ??= this.begin()
+      .then(() => {
+        this.isBegun = true;
+      })
+      .finally(() => {
+        this.#preparing = null;
+      });
+    return this.#preparing;
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
@@ -30,22 +28,22 @@ export abstract class BegunBlocksNode extends BlocksNode {
   }
 
   protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    await this.#begun();
-    await super.doWrite(offset, buffer, flags);
+    if (!this.isBegun) await this.#makeReady();
+    return super.doWrite(offset, buffer, flags);
   }
 
   protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
-    await this.#begun();
+    if (!this.isBegun) await this.#makeReady();
     return super.doPrepareMove(extents, granule);
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    await this.#begun();
-    await super.doWriteZeroes(offset, length, flags);
+    if (!this.isBegun) await this.#makeReady();
+    return super.doWriteZeroes(offset, length, flags);
   }
 
   protected override async doDiscard(offset: number, length: number): Promise<void> {
-    await this.#begun();
-    await super.doDiscard(offset, length);
+    if (!this.isBegun) await this.#makeReady();
+    return super.doDiscard(offset, length);
   }
 }
