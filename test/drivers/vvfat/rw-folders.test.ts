@@ -1,6 +1,6 @@
 // Folders that a machine renames and moves are renamed in the folder: they stay the same ones, with their owner, permissions, and all that a disk does not know of.
 
-import { chmodSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { seeded } from '../../interop/chain-maker.js';
 import { seedsOf, spanOf } from '../../support/sample.js';
@@ -125,6 +125,65 @@ describe('vvfat: folders that are renamed', function () {
       'the folder/file of it': 'content',
     });
   });
+
+  /** Calls `theirs` before the first name changes, once; resolves with what the flush fails with, behind `ours`. */
+  async function failureAt(ours: (pc: Machine) => void, theirs: () => void): Promise<string> {
+    let act: (() => void) | null = null;
+    lab.watch((call) => {
+      if (call !== 'renameToFree' && call !== 'createFolder') return;
+      act?.();
+      act = null;
+    });
+    const pc = await start();
+    ours(pc);
+    act = theirs;
+    const error = await failureOf(pc.flush());
+    expect([error.code, act]).to.deep.equal(['bad-state', null], error.message);
+    return error.message;
+  }
+
+  it('do not step aside where another program has put other ones there, at the last moment', async () => {
+    for (const name of ['a folder', 'first folder', 'second folder']) lab.write(`disk/${name}/file of it`, name);
+    const both = ['first folder', 'second folder'];
+    const message = await failureAt(
+      (pc) => {
+        pc.mtools('mren', '::/first folder', '::/for a while');
+        pc.mtools('mren', '::/second folder', '::/first folder');
+        pc.mtools('mren', '::/for a while', '::/second folder');
+        pc.mtools('mren', '::/a folder', '::/comes first');
+      },
+      () => {
+        for (const name of both) {
+          renameSync(lab.path('disk', name), lab.path(name));
+          mkdirSync(lab.path('disk', name));
+        }
+      },
+    );
+    expect(message).to.match(/'.*\/disk\/(first|second) folder' was changed by another program/);
+    expect(files()).to.deep.equal({
+      'comes first/': '',
+      'comes first/file of it': 'a folder',
+      'first folder/': '',
+      'second folder/': '',
+    });
+  });
+
+  for (const isWithFolder of [true, false]) {
+    it(`are not made where another program has put something, at the last moment${isWithFolder ? ': around one that moves' : ''}`, async () => {
+      lab.write('disk/a folder/file of it', 'content');
+      lab.write('disk/other folder/file of it', 'content');
+      const message = await failureAt(
+        (pc) => {
+          pc.mtools('mren', '::/a folder', '::/comes first');
+          pc.mtools('mmd', '::/new folder');
+          if (isWithFolder) pc.mtools('mmove', '::/other folder', '::/new folder/moved');
+        },
+        () => lab.write('disk/new folder', 'of another program'),
+      );
+      expect(message).to.contain(`'${lab.path('disk/new folder')}' was changed by another program`);
+      expect(files()).to.include({ 'new folder': 'of another program', 'other folder/file of it': 'content' });
+    });
+  }
 
   const SEEDS = seedsOf({ fixed: 3, daily: 2, soak: 200 });
   it(`are the same ones after many moves of folders and files: ${spanOf(SEEDS)}`, async () => {

@@ -41,6 +41,15 @@ export class Look {
     if ((await this.#at(path)) !== null) throw this.refusal(path);
   }
 
+  /** Gives something the name `path`, by `action`, which never replaces anything. Rejects with `bad-state` where something has that name already. */
+  async giveNew(path: FolderPath, action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      throw error instanceof BlockError && error.code === 'exists' ? this.refusal(path) : error;
+    }
+  }
+
   refusal(path: FolderPath): BlockError {
     const where = pathBelow(this.#folder.path, path);
     const text = `'${where}' was changed by another program while its folder is a disk that is written to: nothing more is written there`;

@@ -1,7 +1,6 @@
 // Gives folders that a machine has renamed their places, each before those that lie in it. Where another one is still in a place, it steps aside, to a temporary name.
 
 import type { FolderPath, HostFolder } from '../../../host/host.js';
-import { BlockError } from '../../../util/errors.js';
 import type { FolderStep } from './folder-moves.js';
 import { type Known, type KnownFolder, keyOf } from './known.js';
 import type { Look } from './look.js';
@@ -31,41 +30,41 @@ export async function moveFolders(changes: FolderChanges, look: Look): Promise<v
 }
 
 async function take(
-  { folder, isPrivate, random }: FolderChanges,
+  changes: FolderChanges,
   look: Look,
   tree: Tree,
   to: FolderPath,
   known: KnownFolder | null,
 ): Promise<void> {
+  const { folder, isPrivate, random } = changes;
   const parent = tree.at(to.slice(0, -1));
   const name = to[to.length - 1];
   const other = parent.inner.get(name);
-  if (other !== undefined) {
-    const aside = temporaryName(random);
-    await folder.renameToFree(other.path, [aside]);
-    other.moveTo(tree.root, aside);
-  }
-  if (known === null) {
-    await folder.createFolder(to, isPrivate(to));
-    new Place(parent, name);
-    return;
-  }
-  const place = tree.known(known.path);
-  await look.expectFolder(place.path, known.entry);
-  try {
-    await folder.renameToFree(place.path, to);
-  } catch (error) {
-    throw error instanceof BlockError && error.code === 'exists' ? look.refusal(to) : error;
-  }
+  if (other !== undefined) await move(folder, look, other, tree.root, temporaryName(random));
+  if (known !== null) return move(folder, look, tree.known(known.path), parent, name);
+  await look.giveNew(to, () => folder.createFolder(to, isPrivate(to)));
+  new Place(parent, name, null);
+}
+
+/** `place` becomes `name` in `parent`, where nothing is. */
+async function move(folder: HostFolder, look: Look, place: Place, parent: Place, name: string): Promise<void> {
+  const { path, known } = place;
+  const to = [...parent.path, name];
+  // A folder that was just made is where no other one comes.
+  await look.expectFolder(path, known!.entry);
+  await look.giveNew(to, () => folder.renameToFree(path, to));
   place.moveTo(parent, name);
 }
 
 class Place {
   readonly inner = new Map<string, Place>();
+  /** Null: the disk itself, and a new folder. */
+  readonly known: KnownFolder | null;
   #parent: Place | null;
   #name: string;
 
-  constructor(parent: Place | null, name: string) {
+  constructor(parent: Place | null, name: string, known: KnownFolder | null) {
+    this.known = known;
     this.#parent = parent;
     this.#name = name;
     parent?.inner.set(name, this);
@@ -85,13 +84,14 @@ class Place {
 
 /** Where the folders are now. */
 class Tree {
-  readonly root = new Place(null, '');
+  readonly root = new Place(null, '', null);
   /** By the paths that they had. */
   readonly #places = new Map<string, Place>([['', this.root]]);
 
   constructor({ folders }: Known) {
-    for (const { path } of folders.values()) {
-      this.#places.set(keyOf(path), new Place(this.known(path.slice(0, -1)), path[path.length - 1]));
+    for (const one of folders.values()) {
+      const { path } = one;
+      this.#places.set(keyOf(path), new Place(this.known(path.slice(0, -1)), path[path.length - 1], one));
     }
   }
 

@@ -11,7 +11,6 @@
 // name is new, nothing is ever replaced.
 
 import type { FolderEntry, FolderPath, HostFolder } from '../../../host/host.js';
-import { BlockError } from '../../../util/errors.js';
 import { type KnownFile, keyOf } from './known.js';
 import type { Look } from './look.js';
 import { PRIVATE_FOLDER } from './permissions.js';
@@ -45,7 +44,9 @@ export async function changeNames(changes: NameChanges, look: Look, temporaries:
   }
   const { waiting, removed } = await stepAside(changes, look);
   const made = new Set(steps.map(({ to }) => keyOf(to)));
-  for (const path of plan.newFolders) if (!made.has(keyOf(path))) await folder.createFolder(path, isPrivate(path));
+  for (const path of plan.newFolders) {
+    if (!made.has(keyOf(path))) await look.giveNew(path, () => folder.createFolder(path, isPrivate(path)));
+  }
 
   // Where a folder goes, the place is not free yet.
   const isLate = ({ to }: Waiting) => known.folders.has(keyOf(to));
@@ -74,7 +75,7 @@ async function stepAside({ folder, plan, random }: NameChanges, look: Look) {
     const place = [temporaryName(random)];
     await look.expect(path, entry);
     look.changed(entry);
-    await folder.renameToFree(path, place);
+    await look.giveNew(place, () => folder.renameToFree(path, place));
     return place;
   };
   const waiting: Waiting[] = [];
@@ -102,11 +103,7 @@ async function give(folder: HostFolder, look: Look, one: Waiting, there: KnownFi
   await look.expect(from, entry);
   look.changed(entry);
   if (there === undefined) {
-    try {
-      await folder.renameToFree(from, to);
-    } catch (error) {
-      throw error instanceof BlockError && error.code === 'exists' ? look.refusal(to) : error;
-    }
+    await look.giveNew(to, () => folder.renameToFree(from, to));
   } else {
     await look.expect(to, there.entry);
     look.changed(there.entry);
