@@ -3,36 +3,36 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { DataSet } from '../lib/data.js';
 import { type Case, command } from '../lib/measure.js';
 
 const GIB = 1 << 30;
-const PORT = 18089;
 const WAIT_MS = 20;
+const START_LIMIT_MS = 10_000;
 
 const nginxHere = spawnSync('sh', ['-c', 'PATH="$PATH:/usr/sbin"; command -v nginx']).status === 0;
-let started: Promise<void> | null = null;
+let started: Promise<number> | null = null;
 
-/** Starts the server, once; it ends with this process. */
-function serve(folder: string): Promise<void> {
+/** Starts the server, once; it ends with this process. Resolves to its port. */
+function serve(folder: string): Promise<number> {
   started ??= start(folder);
   return started;
 }
 
-async function start(folder: string): Promise<void> {
+async function start(folder: string): Promise<number> {
   const own = join(folder, 'nginx');
   mkdirSync(own, { recursive: true });
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${own}/temporary;`,
-  );
+  const port = await freePort();
+  const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  const temporary = kinds.map((name) => `${name}_temp_path ${own}/temporary;`);
   const user = process.getuid?.() === 0 ? 'user root;' : '';
   writeFileSync(
     join(own, 'nginx.conf'),
     `${user} daemon off; master_process off; pid ${own}/pid; error_log ${own}/errors; worker_processes 1; events {}
 http { ${temporary.join(' ')} access_log off; sendfile on; keepalive_requests 100000;
-  server { listen 127.0.0.1:${PORT}; root ${folder}; } }`,
+  server { listen 127.0.0.1:${port}; root ${folder}; } }`,
   );
   const child = spawn('nginx', ['-p', own, '-c', join(own, 'nginx.conf')], {
     stdio: 'ignore',
@@ -40,12 +40,26 @@ http { ${temporary.join(' ')} access_log off; sendfile on; keepalive_requests 10
   });
   child.unref();
   process.on('exit', () => child.kill());
-  while (!(await answers())) await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+  const deadline = performance.now() + START_LIMIT_MS;
+  while (!(await answers(port))) {
+    if (child.exitCode !== null) throw new Error(`nginx ended with ${child.exitCode} before it listened`);
+    if (performance.now() > deadline) throw new Error(`nginx does not listen at port ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+  }
+  return port;
 }
 
-function answers(): Promise<boolean> {
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(PORT, '127.0.0.1', () => {
+    const socket = connect(port, '127.0.0.1', () => {
       socket.destroy();
       resolve(true);
     });
@@ -57,14 +71,16 @@ export function httpCases(data: DataSet, ours: readonly string[]): Case[] {
   if (!nginxHere) return [];
   const target = join(data.folder, 'out.img');
   const stored = join(data.folder, 'out.stored');
-  const url = (path: string) => `http://127.0.0.1:${PORT}/${path.slice(data.folder.length + 1)}`;
+  const url = (path: string) => (port: number) => `http://127.0.0.1:${port}/${path.slice(data.folder.length + 1)}`;
   const prepare = () => {
     for (const path of [target, stored]) rmSync(path, { force: true });
   };
-  const run = (...words: string[]) => {
-    const once = command(data.folder, words);
+  /** A command, in whose words a URL waits for the port. */
+  const run = (...words: (string | ((port: number) => string))[]) => {
+    let port = 0;
+    const once = command(data.folder, () => words.map((word) => (typeof word === 'string' ? word : word(port))));
     return async () => {
-      await serve(data.folder);
+      port = await serve(data.folder);
       return once();
     };
   };

@@ -1,7 +1,7 @@
 // Making images: the file first, then the format in it.
 
 import { dirname } from 'node:path';
-import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
+import type { BlockdevCreateOptions, BlockdevOptions, BlockdevRef } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
@@ -172,16 +172,15 @@ export interface MadeImage {
   openWith: Readonly<Record<string, unknown>>;
 }
 
-function makesNoImages(driver: string, path: string): BlockError {
-  return new BlockError('unsupported', `Protocol driver '${driver}' does not support image creation`, { path });
-}
-
-/** Throws `invalid-argument` for a name of a protocol that is not known, and `unsupported` where no image can be made at what is named. Nothing is looked at but the name. */
-export function checkImageName(filename: string): void {
-  // Without a name, the image cannot be created: qemu-img says so at the attempt.
-  if (filename === '') return;
+/**
+ * The protocol node that an image is made at. Nothing is looked at but the name. Throws `invalid-argument` for one of a protocol that is not known, and `unsupported` where no image
+ * can be made.
+ */
+export function imageTarget(filename: string): BlockdevOptions {
   const target = parseProtocolName(filename);
-  if (!('filename' in target) && !findDriver(target.driver).takesImages) throw makesNoImages(target.driver, filename);
+  if ('filename' in target || findDriver(target.driver).takesImages) return target;
+  const why = `Protocol driver '${target.driver}' does not support image creation`;
+  throw new BlockError('unsupported', why, { path: filename });
 }
 
 /**
@@ -198,17 +197,16 @@ export async function createImage(
   if (filename === '') {
     throw new BlockError('not-found', "Could not create '': No such file or directory", { path: filename });
   }
-  const target = parseProtocolName(filename);
+  const target = imageTarget(filename);
   const path = 'filename' in target ? target.filename : filename;
   const options = withParts(checkCreateOptions(wanted, path, graph), path);
   const backing = 'backing-file' in options ? options['backing-file'] : undefined;
   if (backing !== undefined) await refuseItself(graph.host, filename, backing);
-  if (findDriver(target.driver).takesImages) {
+  if (!('filename' in target)) {
     const whole = validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } });
     await createNode(graph, whole);
     return { newFile: null, openWith: openWithOf(whole) };
   }
-  if (!('filename' in target)) throw makesNoImages(target.driver, filename);
   const found = await graph.host.stat(path).then(
     ({ kind }) => kind,
     (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'unknown'),

@@ -1,6 +1,6 @@
 // `diskwright create`: creates an empty image, or an overlay of another.
 
-import { checkImageName, createImage } from '../../block/create.js';
+import { createImage, imageTarget } from '../../block/create.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
@@ -125,10 +125,11 @@ async function run(options: ParsedOptions): Promise<number> {
   );
 }
 
-/** As `checkImageName`, with the name in front of the message. */
+/** As `imageTarget`, with the name in front of the message. Of an empty name, qemu-img says at the attempt that it cannot be created. */
 function checkName(filename: string): void {
+  if (filename === '') return;
   try {
-    checkImageName(filename);
+    imageTarget(filename);
   } catch (error) {
     const { code, reason } = toBlockError(error);
     throw BlockError.at(filename, code, reason, { cause: error });
