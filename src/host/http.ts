@@ -10,14 +10,15 @@ export interface HttpSettings {
   timeoutMs: number;
   /** The certificate of a server is verified. */
   verify: boolean;
-  /** Name and password for the proxy that the environment names. */
-  proxyCredentials: string | null;
+  /** `name:password` for the proxy that the environment names; null: those of the proxy's URL, if it has any. */
+  proxyCredentials: Uint8Array | null;
 }
 
 export interface HttpRequest {
   method: 'GET' | 'HEAD';
   /** http or https, without credentials. */
   url: string;
+  /** Values have a character for each byte. */
   headers: Readonly<Record<string, string>>;
   /** Ends the request with `cancelled`. */
   signal: AbortSignal;

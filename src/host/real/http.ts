@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { Agent, Dispatcher, ProxyAgent } from 'undici';
 import { cancelledError } from '../../util/abort.js';
+import { basic } from '../../util/basic-auth.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { Http, HttpClient, HttpReceiver, HttpRequest, HttpSettings } from '../http.js';
 import { loadOptional } from './binding.js';
@@ -124,8 +125,7 @@ class UndiciClient implements HttpClient {
     // A server without an answer is seen by its timeouts; a pool retries nothing by itself.
     const options: Agent.Options = { connections, pipelining: 1, connect: { ...tls, timeout: timeoutMs } };
     if (proxy === null) return new this.#undici.Agent(options);
-    const token =
-      proxyCredentials === null ? {} : { token: `Basic ${Buffer.from(proxyCredentials).toString('base64')}` };
+    const token = proxyCredentials === null ? {} : { token: basic(proxyCredentials) };
     // As curl: of the proxy, a plain request is asked for as it is, and a tunnel for one with TLS.
     const through = { uri: proxy, proxyTunnel: false, requestTls: options.connect, connections, ...token };
     return new this.#undici.ProxyAgent(through as ProxyAgent.Options) as unknown as Agent;

@@ -14,7 +14,7 @@ interface Lab {
   headers: Readonly<Record<string, string>>;
   /** Methods of all requests. */
   methods: string[];
-  settings: { timeoutMs: number; verify: boolean; proxyCredentials: string | null };
+  settings: { timeoutMs: number; verify: boolean; proxyCredentials: string };
 }
 
 /** Opens a file of a server with `options`, and reads of it. */
@@ -39,7 +39,8 @@ async function seen(driver: string, options: object, extra: Record<string, strin
   };
   await open(options);
   const { timeoutMs, verify, proxyCredentials } = host.http.settings!;
-  return { open, headers, methods, settings: { timeoutMs, verify, proxyCredentials } };
+  const known = Buffer.from(proxyCredentials ?? []).toString();
+  return { open, headers, methods, settings: { timeoutMs, verify, proxyCredentials: known } };
 }
 
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`;

@@ -12,6 +12,7 @@ import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { HttpClient } from '../../../host/http.js';
 import type { BlockdevOptionsCurlHttps } from '../../../schema/generated/types.js';
+import { credentials } from '../../../util/basic-auth.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
@@ -29,7 +30,7 @@ class HttpNode extends ProtocolNode {
   readonly #size: number;
   readonly #cache: ReadCache;
   /** Ends the requests that are under way. */
-  #requests = new AbortController();
+  #requests: AbortController;
 
   constructor(
     graph: Graph,
@@ -39,12 +40,14 @@ class HttpNode extends ProtocolNode {
     client: HttpClient,
     file: HttpFile,
     readahead: number,
+    requests: AbortController,
   ) {
     super(graph, options);
     this.driver = name;
     this.filename = filename;
     this.#client = client;
     this.#size = file.size;
+    this.#requests = requests;
     // The node has whole sectors; the part of the last one that the file does not have reads as zeroes.
     this.length = roundUp(file.size, SECTOR_BYTES);
     const pauses = pausesOf(graph);
@@ -114,14 +117,21 @@ function pausesOf({ host }: Graph) {
   return { clock: host.clock, random: () => host.random() };
 }
 
-/** The bytes of a secret as text, or null. */
-function secretText(graph: Graph, id: string | undefined): string | null {
-  return id === undefined ? null : new TextDecoder().decode(graph.objects.secret(id));
+/** Throws `invalid-argument` for a secret that is no text. */
+function cookieOf(graph: Graph, url: string, secret: string | undefined): string | null {
+  if (secret === undefined) return null;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(graph.objects.secret(secret));
+  } catch (cause) {
+    if (cause instanceof BlockError) throw cause;
+    const why = `The cookies in secret '${secret}' are not UTF-8`;
+    throw new BlockError('invalid-argument', why, { path: url, cause });
+  }
 }
 
-function credentialsOf(graph: Graph, user: string | undefined, secret: string | undefined): string | null {
-  const password = secretText(graph, secret);
-  return user === undefined && password === null ? null : `${user ?? ''}:${password ?? ''}`;
+function credentialsOf(graph: Graph, user: string | undefined, secret: string | undefined): Uint8Array | null {
+  if (user === undefined && secret === undefined) return null;
+  return credentials(user ?? '', secret === undefined ? new Uint8Array() : graph.objects.secret(secret));
 }
 
 export async function openHttp<D extends HttpName>(
@@ -147,14 +157,15 @@ export async function openHttp<D extends HttpName>(
     proxyCredentials: credentialsOf(graph, own['proxy-username'], own['proxy-password-secret']),
   });
   try {
-    const requests = new UrlRequests(client, url, {
+    const urlRequests = new UrlRequests(client, url, {
       credentials: credentialsOf(graph, own.username, own['password-secret']),
-      cookie: cookie ?? secretText(graph, own['cookie-secret']),
+      cookie: cookie ?? cookieOf(graph, url, own['cookie-secret']),
     });
-    const never = new AbortController().signal;
-    const file = await HttpFile.open(url, requests, own['force-range'] ?? false, never, pausesOf(graph));
+    const requests = new AbortController();
+    const force = own['force-range'] ?? false;
+    const file = await HttpFile.open(url, urlRequests, force, requests.signal, pausesOf(graph));
     checkImageSize(roundUp(file.size, SECTOR_BYTES), filename, 'open');
-    return new HttpNode(graph, { ...node, readOnly: true }, name, filename, client, file, readahead);
+    return new HttpNode(graph, { ...node, readOnly: true }, name, filename, client, file, readahead, requests);
   } catch (error) {
     await client.close().catch(bestEffort('closing the connections to a server'));
     throw error;

@@ -60,13 +60,13 @@ export class HttpFile implements RangeSource {
 
   #checkHead(status: number, header: Header, offset: number): ContentRange {
     if (status === 412 || status === 416) throw this.#changed();
-    if (status === 200) throw noRanges(this.#path);
+    if (status === 200) throw noRanges(this.#path, 'read');
     if (status !== 206) throw statusError(this.#path, status, 'read');
     const range = rangeOf(header('content-range'));
     if (range === null || range.first !== offset) {
       throw this.#error('io', `the server answers with the range '${header('content-range') ?? ''}'`);
     }
-    refuseEncoded(this.#path, header);
+    refuseEncoded(this.#path, header, 'read');
     if ((range.total !== null && range.total !== this.size) || versionOf(header) !== this.#version)
       throw this.#changed();
     return range;
@@ -81,14 +81,14 @@ export class HttpFile implements RangeSource {
   }
 }
 
-function noRanges(path: string): BlockError {
-  return BlockError.at(path, 'unsupported', "Server does not support 'range' (byte ranges).", { operation: 'open' });
+function noRanges(path: string, operation: 'open' | 'read'): BlockError {
+  return BlockError.at(path, 'unsupported', "Server does not support 'range' (byte ranges).", { operation });
 }
 
-function refuseEncoded(path: string, header: Header): void {
+function refuseEncoded(path: string, header: Header, operation: 'open' | 'read'): void {
   const encoding = header('content-encoding');
   if (encoding === undefined || encoding.toLowerCase() === 'identity') return;
-  throw BlockError.at(path, 'unsupported', `the server encodes the file (${encoding})`, { operation: 'read' });
+  throw BlockError.at(path, 'unsupported', `the server encodes the file (${encoding})`, { operation });
 }
 
 /** Null where a server does not answer to HEAD, or not with what is needed. */
@@ -108,10 +108,10 @@ async function askByHead(requests: UrlRequests, signal: AbortSignal): Promise<Kn
 async function askByRange(path: string, requests: UrlRequests, signal: AbortSignal): Promise<Known> {
   const found: Known[] = [];
   await requests.send('GET', { range: 'bytes=0-0' }, signal, (status, header) => {
-    if (status === 200) throw noRanges(path);
+    if (status === 200) throw noRanges(path, 'open');
     const isEmpty = status === 416 && /^bytes \*\/0$/.test(header('content-range') ?? '');
     if (status !== 206 && !isEmpty) throw statusError(path, status, 'open');
-    refuseEncoded(path, header);
+    refuseEncoded(path, header, 'open');
     const size = isEmpty ? 0 : (rangeOf(header('content-range'))?.total ?? null);
     if (size !== null) found.push({ size, version: versionOf(header) });
     return null;

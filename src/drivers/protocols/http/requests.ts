@@ -1,6 +1,7 @@
 // Requests for one URL: where they go after redirections, and with which credentials.
 
-import type { HttpClient } from '../../../host/http.js';
+import type { HttpClient, HttpRequest } from '../../../host/http.js';
+import { basic, credentialsOfUrl } from '../../../util/basic-auth.js';
 import { BlockError } from '../../../util/errors.js';
 import { type Header, isRedirection } from './answer.js';
 
@@ -8,11 +9,11 @@ const MOST_REDIRECTIONS = 10;
 /** Of an answer whose body nobody wants so much is read, so that the connection can be used again. */
 const MOST_IGNORED_BYTES = 64 << 10;
 /** A redirection that was followed may be good for a while only: with these answers, the first URL is asked again. */
-const MAY_BE_OLD = new Set([401, 403, 404, 410]);
+const MAY_BE_OLD = new Set([400, 401, 403, 404, 410]);
 
 export interface UrlSettings {
-  /** `name:password`. */
-  credentials: string | null;
+  /** `name:password`; null: those of the URL, if it has any. */
+  credentials: Uint8Array | null;
   cookie: string | null;
 }
 
@@ -27,75 +28,83 @@ export class UrlRequests {
   /** Where redirections have led to. */
   #current: URL;
 
-  /** `path`: the name of the node, for messages. Throws `invalid-argument`. */
+  /** `path`: the URL as the user gave it, with or without credentials; messages name it. Throws `invalid-argument`. */
   constructor(client: HttpClient, path: string, { credentials, cookie }: UrlSettings) {
     this.#client = client;
     this.#path = path;
     this.#first = parseUrl(path);
-    const inUrl = userOf(this.#first);
+    const known = credentials ?? credentialsOfUrl(this.#first);
     this.#first.username = '';
     this.#first.password = '';
     this.#current = this.#first;
-    const known = credentials ?? inUrl;
     this.#secrets = {
-      ...(known !== null && { authorization: `Basic ${Buffer.from(known).toString('base64')}` }),
-      ...(cookie !== null && { cookie }),
+      ...(known !== null && { authorization: basic(known) }),
+      ...(cookie !== null && { cookie: bytesAsText(cookie) }),
     };
   }
 
-  /** Rejects as `HttpClient.request`, with what `onHead` throws, and with `limit` and `permission` for redirections that are not followed. */
+  /**
+   * Rejects as `HttpClient.request`, with what `onHead` throws, and with `limit` and `permission` for redirections that are not followed. After `io`, the next call asks the URL
+   * that the user gave: where redirections have led to may be gone.
+   */
   async send(
     method: 'GET' | 'HEAD',
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
     onHead: OnHead,
   ): Promise<void> {
-    const answer = await this.#follow(method, headers, signal, onHead, this.#current !== this.#first);
-    if (answer === 'old') {
-      this.#current = this.#first;
-      await this.#follow(method, headers, signal, onHead, false);
-    }
-  }
-
-  async #follow(
-    method: 'GET' | 'HEAD',
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-    onHead: OnHead,
-    mayBeOld: boolean,
-  ): Promise<'taken' | 'old'> {
     let url = this.#current;
-    for (let hops = 0; hops <= MOST_REDIRECTIONS; hops++) {
-      let location: string | undefined;
-      let isOld = false;
-      let body: ((bytes: Uint8Array) => void) | null = null;
-      let ignored = 0;
-      // Secrets are for the server that the user named.
-      const own = url.origin === this.#first.origin ? this.#secrets : {};
-      const all = { 'accept-encoding': 'identity', 'user-agent': 'diskwright', ...own, ...headers };
-      await this.#client.request(
-        { method, url: url.href, headers: all, signal },
-        {
-          head: (status, header) => {
-            location = isRedirection(status) ? header('location') : undefined;
-            isOld = mayBeOld && MAY_BE_OLD.has(status);
-            if (location === undefined && !isOld) body = onHead(status, header);
-          },
-          data: (bytes) => {
-            if (body !== null) return body(bytes);
-            ignored += bytes.length;
-            if (ignored > MOST_IGNORED_BYTES) throw this.#error('io', 'the server sends more than was asked for');
-          },
-        },
-      );
-      if (isOld) return 'old';
-      if (location === undefined) {
-        this.#current = url;
-        return 'taken';
+    let mayBeOld = url !== this.#first;
+    try {
+      for (let hops = 0; hops <= MOST_REDIRECTIONS; hops++) {
+        const next = await this.#once(url, { method, headers, signal }, onHead, mayBeOld);
+        if (next === null) {
+          this.#current = url;
+          return;
+        }
+        if (next === this.#first) {
+          mayBeOld = false;
+          hops = -1;
+        }
+        url = next;
       }
-      url = this.#redirected(url, location);
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'io') this.#current = this.#first;
+      throw error;
     }
     throw this.#error('limit', `more than ${MOST_REDIRECTIONS} redirections`);
+  }
+
+  /** One request. Returns where to ask instead: the target of a redirection, or `#first` itself where `url` is one that `mayBeOld`, and is; null where `onHead` took the answer. */
+  async #once(
+    url: URL,
+    { method, headers, signal }: Omit<HttpRequest, 'url'>,
+    onHead: OnHead,
+    mayBeOld: boolean,
+  ): Promise<URL | null> {
+    let next: URL | null = null;
+    let body: ((bytes: Uint8Array) => void) | null = null;
+    let ignored = 0;
+    // Secrets are for the server that the user named.
+    const own = url.origin === this.#first.origin ? this.#secrets : {};
+    const all = { 'accept-encoding': 'identity', 'user-agent': 'diskwright', ...own, ...headers };
+    await this.#client.request(
+      { method, url: url.href, headers: all, signal },
+      {
+        head: (status, header) => {
+          const location = isRedirection(status) ? header('location') : undefined;
+          if (location !== undefined) next = this.#redirected(url, location);
+          else if (mayBeOld && MAY_BE_OLD.has(status)) next = this.#first;
+          else body = onHead(status, header);
+        },
+        data: (bytes) => {
+          if (body !== null) return body(bytes);
+          ignored += bytes.length;
+          if (ignored > MOST_IGNORED_BYTES) throw this.#error('io', 'the server sends more than was asked for');
+        },
+      },
+    );
+    return next;
   }
 
   #redirected(from: URL, location: string): URL {
@@ -131,12 +140,7 @@ function parseUrl(path: string): URL {
   throw new BlockError('invalid-argument', `No valid URL specified: '${path}' has no host`, { path });
 }
 
-function userOf({ username, password }: URL): string | null {
-  if (username === '' && password === '') return null;
-  try {
-    return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  } catch {
-    // An escape that is none is meant as it stands.
-    return `${username}:${password}`;
-  }
+/** A character for each byte in UTF-8, as values of headers are given. */
+function bytesAsText(text: string): string {
+  return Buffer.from(text).toString('latin1');
 }
