@@ -83,13 +83,15 @@ describe('check and repair of QED images', () => {
     expect(await found(bench)).to.deep.equal([]);
   });
 
-  it('leave the header alone that says it has no cluster', async () => {
+  it('give a header its cluster that says it has none', async () => {
     const bench = await makeQed(8, [0, 1]);
     const bytes = Buffer.from(bench.host.readFile(IMAGE));
     bytes.writeUInt32LE(0, 12);
     bench.host.writeFile(IMAGE, bytes);
     expect(await found(bench)).to.deep.equal(['qed-leak']);
-    expect(await repair(bench, 'all')).to.deep.equal([0, 1]);
+    expect(await repair(bench, 'all')).to.deep.equal([0, 0]);
+    expect(bench.host.readFile(IMAGE)[12]).to.equal(1);
+    expect(await found(bench)).to.deep.equal([]);
     expect(await firstBytes(bench, 2)).to.deep.equal([1, 2]);
   });
 });

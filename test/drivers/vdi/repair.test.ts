@@ -48,6 +48,36 @@ describe('the repair of a VDI image', () => {
     expect(await firstBytes(bench)).to.deep.equal([1, 2, 0, 0]);
   });
 
+  it('makes holes of many entries that point to no block, in little time', async () => {
+    const blocks = 1 << 20;
+    const bench = makeBench();
+    await createImage(bench.graph, PATH, { driver: 'vdi', size: blocks * MIB });
+    const node = await used(openNode(bench.graph, OPTIONS));
+    await node.write((blocks - 1) * MIB, new Uint8Array(MIB).fill(9));
+    await bench.graph.closeAll();
+    const bytes = Buffer.from(bench.host.readFile(PATH));
+    for (let entry = 0; entry < blocks - 1; entry += 3) bytes.writeUInt32LE(blocks + entry, MAP + entry * 4);
+    bench.host.writeFile(PATH, bytes);
+    let findings = 0;
+    const { result } = await repairImage(bench.graph, OPTIONS, 'all', {}, () => findings++);
+    expect([result.before.corruptions, findings]).to.deep.equal([349_525, 349_525]);
+    expect(result.after.corruptions).to.equal(0);
+    const sector = new Uint8Array(512);
+    await readNode(await openNode(bench.graph, OPTIONS, { readOnly: true }), (blocks - 1) * MIB, sector);
+    expect(sector[0]).to.equal(9);
+    await bench.graph.closeAll();
+  });
+
+  it('is refused, and changes nothing, where the file ends before the blocks would begin', async () => {
+    const bench = await damaged((map) => map.writeUInt32LE(100, 0));
+    const before = Buffer.from(bench.host.readFile(PATH));
+    before.writeUInt32LE(0x22a8_8000, 0x158);
+    bench.host.writeFile(PATH, before);
+    const error = await failureOf(repairImage(bench.graph, OPTIONS, 'all', {}, () => undefined));
+    expect([error.code, error.reason.includes('where the file has ended')]).to.deep.equal(['invalid-image', true]);
+    expect(Buffer.compare(bench.host.readFile(PATH), before)).to.equal(0);
+  });
+
   it('copies a block that two entries point to', async () => {
     const bench = await damaged((map) => map.writeUInt32LE(1, 3 * 4));
     await repairImage(bench.graph, OPTIONS, 'all', {}, () => undefined);

@@ -136,13 +136,7 @@ export async function checkQed(
   for (let cluster = header.headerClusters; cluster < clusters; cluster++) {
     if (used.has(cluster)) continue;
     result.leaks++;
-    // A header that says it has no cluster keeps its own.
-    report({
-      kind: 'qed-leak',
-      cluster,
-      severity: 'leak',
-      ...(kind !== undefined && cluster > 0 && { repairs: true }),
-    });
+    report({ kind: 'qed-leak', cluster, severity: 'leak', ...(kind !== undefined && { repairs: true }) });
   }
   return {
     checkErrors: 0,

@@ -166,6 +166,8 @@ export class QedNode extends BlocksNode {
     if (before.corruptions > 0) await repairEntries(this.#repaired(), kind);
     let after = await checkQed(this.file, header, () => undefined);
     if (after.corruptions === 0) {
+      // A header that says it has no cluster has one: it begins the file.
+      if (header.headerClusters === 0) await this.#store.set({ headerClusters: 1 });
       if (after.leaks > 0) await fillLeaks(this.#repaired());
       this.#isMarked ||= this.#store.has(Feature.needCheck);
       await this.#unmark();
