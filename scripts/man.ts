@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type FormatNames, formatNames } from '../src/cli/format-names.js';
-import type { OptionSpec } from '../src/cli/getopt.js';
+import { formatted, type OptionSpec } from '../src/cli/getopt.js';
 import { groupsOf, optionsOf, type Verb } from '../src/cli/verb.js';
 import { VERBS, verbCalled } from '../src/cli/verb-table.js';
 
@@ -60,7 +60,7 @@ function verbPage(verb: Verb, version: string, formats: FormatNames): string {
     head(title, version),
     section('Name', `${plain(title)} ${'\\-'} ${plain(VERBS[verb.name].summary)}`),
     section('Synopsis', `.B diskwright ${plain(verb.name)}\n${plain(verb.synopsis)}`),
-    section('Description', verb.description.split('\n\n').map(plain).join('\n.PP\n')),
+    section('Description', formatted(verb.description, formats).split('\n\n').map(plain).join('\n.PP\n')),
     ...options.map(([group, specs]) => section(group, specs.map((spec) => optionEntry(spec, formats)).join('\n'))),
     ...(verb.notes ?? []).map(([name, text]) => section(name, `.nf\n${text.split('\n').map(plain).join('\n')}\n.fi`)),
     section('Examples', examples.join('\n')),
@@ -73,7 +73,7 @@ function optionEntry({ short, long, argument, help }: OptionSpec, formats: Forma
   const names = [short && `\\-${short}`, long && plain(`--${long}`)].filter(Boolean).map((name) => `\\fB${name}\\fR`);
   const joint = long === undefined ? ' ' : '=';
   const takes = argument === undefined ? '' : `${joint}\\fI${plain(argument)}\\fR`;
-  return `.TP\n${names.join(', ')}${takes}\n${plain(typeof help === 'string' ? help : help(formats))}`;
+  return `.TP\n${names.join(', ')}${takes}\n${plain(formatted(help, formats))}`;
 }
 
 function head(title: string, version: string): string {

@@ -196,8 +196,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly readsBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
   readonly createOptions?: CreateOptions;
-  /** Its images become longer and shorter: what comes in order, and is of unknown length, can be written into a new one. Left out: they keep their size, or only grow. */
-  readonly resizes?: boolean;
+  /** Its images become longer and shorter: what comes in order, and is of unknown length, can be written into a new one. `longer`: they only become longer. Left out: they keep their size. */
+  readonly resizes?: boolean | 'longer';
   /** An image of it can be written in order: how, with these options. Throws as `checkCreate`, and `unsupported` for options with which it cannot. */
   streamed?(options: Extract<BlockdevCreateOptions, { driver: D }>, filename: string): StreamedImage;
   /** What the storage of an image that is made is made with, beside the options of the format, at a shell: of a protocol. */

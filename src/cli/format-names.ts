@@ -15,6 +15,12 @@ export interface FormatNames {
   made(preset: string): string;
   /** Formats with compressed clusters. */
   readonly compressed: string;
+  /** Of these, the ones whose images can lie over another one. */
+  readonly compressedOverlays: string;
+  /** Formats whose images become longer and shorter. */
+  readonly resized: string;
+  /** Formats whose images only become longer. */
+  readonly enlarged: string;
   /** Suffixes of file names: `.raw, .qcow2`. */
   readonly suffixes: string;
   /** The default format of an overlay. */
@@ -35,6 +41,9 @@ export function formatNames(): FormatNames {
     eachMade: namesOf(made),
     made: (preset) => listed(made.map(({ name }) => (name === preset ? `${name} (default)` : name))),
     compressed: listed(namesOf(formats.filter(({ compresses }) => compresses))),
+    compressedOverlays: listed(namesOf(formats.filter(({ compresses, hasBacking }) => compresses && hasBacking))),
+    resized: listed(namesOf(formats.filter(({ resizes }) => resizes === true))),
+    enlarged: listed(namesOf(formats.filter(({ resizes }) => resizes === 'longer'))),
     suffixes: made.flatMap(suffixesOf).join(', '),
     overlay: defaultDriver('overlay').name,
   };

@@ -5,6 +5,13 @@ import type { QapiTypes } from '../schema/generated/types.js';
 import { meantLine } from '../util/nearest.js';
 import type { FormatNames } from './format-names.js';
 
+/** A text of a help; a function where it names formats. */
+export type FormattedText = string | ((formats: FormatNames) => string);
+
+export function formatted(text: FormattedText, formats: FormatNames): string {
+  return typeof text === 'string' ? text : text(formats);
+}
+
 /** One option of a verb. At least one of `short` and `long` is set. */
 export interface OptionSpec {
   /** The key of its value in `ParsedOptions`. */
@@ -23,8 +30,7 @@ export interface OptionSpec {
    * The argument is a list of parameters (`id=ID,path=PATH`) or JSON, of this type; null: of which type, what stands in it says. Absent: it is a word.
    */
   parameters?: keyof QapiTypes | null;
-  /** A function where it names formats. */
-  help: string | ((formats: FormatNames) => string);
+  help: FormattedText;
   /** The verb's peer (qemu-img, ...) has the option, Diskwright does not yet: it is refused as not supported. */
   refused?: boolean;
   /** It is Diskwright's own, or its long form is: not taken where the program was called by its peer's name. */

@@ -1,7 +1,7 @@
 // The type of a verb of the command line, and its help text.
 
 import type { FormatNames } from './format-names.js';
-import type { GetoptWords, OptionSpec, ParsedOptions } from './getopt.js';
+import { type FormattedText, formatted, type GetoptWords, type OptionSpec, type ParsedOptions } from './getopt.js';
 import { PROGRAM, program, QEMU_IMG } from './output.js';
 
 export interface Verb {
@@ -9,7 +9,7 @@ export interface Verb {
   /** The arguments after the name: `[options] FILENAME`. */
   synopsis: string;
   /** What it does, in a few sentences; paragraphs are separated by empty lines. */
-  description: string;
+  description: FormattedText;
   options: readonly OptionSpec[];
   /** Messages for wrong options. Default: those of qemu-img, with a suggestion unless the program was called by its name. */
   words?: GetoptWords;
@@ -85,7 +85,7 @@ export function verbHelp(verb: Verb, formats: FormatNames): string {
   const refused = verb.options.filter((option) => option.refused);
   const sections = [
     usage(verb),
-    verb.description
+    formatted(verb.description, formats)
       .split('\n\n')
       .map((paragraph) => wrap(paragraph, 0))
       .join('\n\n'),
@@ -131,7 +131,7 @@ function optionNames({ short, long }: OptionSpec): string {
 
 function optionHelp(option: OptionSpec, formats: FormatNames): string {
   const { argument, long, help } = option;
-  const text = typeof help === 'string' ? help : help(formats);
+  const text = formatted(help, formats);
   const joint = long === undefined ? ' ' : '=';
   return `  ${optionNames(option)}${argument === undefined ? '' : joint + argument}\n${wrap(text, 6)}`;
 }

@@ -29,6 +29,7 @@ import {
 } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
+import { checkStreamTarget } from '../workspace/convert-in.js';
 import { formatOfName } from '../workspace/format-name.js';
 import type { RebaseRequest } from '../workspace/rebase.js';
 import { MEMBERS_OF_THE_JOB } from '../workspace/target.js';
@@ -315,23 +316,7 @@ export function streamIntoSettings(target: string, value: unknown): CheckedBytes
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(STREAM_INTO, given, 'settings');
   const made = madeByCopy(create, target, others.compress);
-  const { preallocation = 'off', 'backing-file': backing } = made as {
-    preallocation?: string;
-    'backing-file'?: string;
-  };
-  if (preallocation !== 'off' && made.size === undefined) {
-    throw new BlockError(
-      'invalid-argument',
-      "'settings.create.preallocation' needs a size, which a stream does not have",
-    );
-  }
-  if (backing !== undefined) throw new BlockError('unsupported', 'A stream cannot become an overlay');
-  if (made.size === undefined && findDriver(made.driver).resizes !== true) {
-    throw new BlockError(
-      'unsupported',
-      `Images of the format '${made.driver}' do not grow with a stream: set 'settings.create.size'`,
-    );
-  }
+  checkStreamTarget(made, "'settings.create.size'");
   return { ...others, create: made };
 }
 

@@ -7,7 +7,7 @@ import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
 import { probeFormat } from '../block/probe.js';
-import { defaultDriver } from '../block/registry.js';
+import { defaultDriver, findDriver } from '../block/registry.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { ByteSource } from '../host/byte-stream.js';
 import { type ConvertInOptions, convertIn } from '../jobs/convert-in.js';
@@ -35,6 +35,31 @@ export interface ConvertInPlan extends ConvertInOptions {
   open?: ImageOpener;
   /** `create`: the target is made; `copy`: it is written. */
   onStage?: (stage: 'create' | 'copy') => void;
+}
+
+/** What an image of a stream is made with. */
+export interface StreamTarget {
+  /** Undefined: the image is there already. */
+  driver?: string;
+  size?: unknown;
+  preallocation?: string;
+  'backing-file'?: string;
+}
+
+/**
+ * Refuses options for an image whose bytes come in order; `sizeOption` is the name of the option that gives it a size. Throws `unsupported` for an overlay, and where a
+ * format needs a size that is not given; `invalid-argument` for preallocation without one.
+ */
+export function checkStreamTarget(made: StreamTarget, sizeOption: string): void {
+  const { driver, size, preallocation = 'off', 'backing-file': backing } = made;
+  if (size === undefined && preallocation !== 'off') {
+    const text = `Preallocation needs a size, which a stream does not have: give it with ${sizeOption}`;
+    throw new BlockError('invalid-argument', text);
+  }
+  if (backing !== undefined) throw new BlockError('unsupported', 'A stream cannot become an overlay');
+  if (size !== undefined || driver === undefined || findDriver(driver).resizes === true) return;
+  const text = `Images of the format '${driver}' do not grow with a stream: give the size with ${sizeOption}`;
+  throw new BlockError('unsupported', text);
 }
 
 /**

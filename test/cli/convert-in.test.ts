@@ -198,7 +198,7 @@ describe('convert from standard input', function () {
       const { code, stderr } = shell(`cat disk | $D convert -f raw -O ${format} - none`);
       expect([code, stderr.split('\n')[0]], format).to.deep.equal([
         1,
-        `diskwright: Images of the format '${format}' do not grow with standard input: give the size with -o size=SIZE`,
+        `diskwright: Images of the format '${format}' do not grow with a stream: give the size with -o size=SIZE`,
       ]);
       expect(existsSync(shop.path('none')), format).to.equal(false);
     }

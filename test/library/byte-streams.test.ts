@@ -102,7 +102,7 @@ describe('library: an image and a stream', () => {
       const growing = await failureOf(workspace.streamIntoImage(pieces(content), '/none.vdi'));
       expect([growing.code, growing.reason]).to.deep.equal([
         'unsupported',
-        "Images of the format 'vdi' do not grow with a stream: set 'settings.create.size'",
+        "Images of the format 'vdi' do not grow with a stream: give the size with 'settings.create.size'",
       ]);
       expect((await failureOf(workspace.info('/none.vdi'))).code).to.equal('not-found');
       const other = pieces(Buffer.concat([Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), Buffer.alloc(4096)]));

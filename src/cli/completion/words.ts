@@ -2,7 +2,7 @@
 // A program of QEMU's in whose place Diskwright is called (`diskwright shims`) has the tables that it is read by then.
 
 import type { FormatNames } from '../format-names.js';
-import type { OptionSpec } from '../getopt.js';
+import { formatted, type OptionSpec } from '../getopt.js';
 import { AS, PROGRAM, SHIMS } from '../output.js';
 import { HELP, type ListedVerb, NAMES_OF_FILES, optionsOf, type Verb } from '../verb.js';
 import type { ListKind } from './lists.js';
@@ -116,7 +116,7 @@ function namesOf({ short, long }: OptionSpec): string[] {
 
 function completed(option: OptionSpec, formats: FormatNames, list: OptionList | undefined): CompletedOption {
   const { argument, values, help } = option;
-  const text = typeof help === 'string' ? help : help(formats);
+  const text = formatted(help, formats);
   return {
     names: namesOf(option),
     argument,

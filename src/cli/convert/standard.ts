@@ -3,13 +3,13 @@
 
 import { type BigIntStats, constants, fstatSync, readlinkSync, statSync } from 'node:fs';
 import type { BlockNode } from '../../block/node/node.js';
-import { bareFormat, knownDriver } from '../../block/registry.js';
+import { bareFormat } from '../../block/registry.js';
 import { registerDrivers } from '../../drivers/index.js';
 import { openFlags, positionOf, standardInput, standardOutput } from '../../host/real/standard-streams.js';
 import { toBlockError } from '../../util/errors.js';
 import { decodeName } from '../../util/name-bytes.js';
 import { wordsOfErrno } from '../../util/system-words.js';
-import { streamIntoImage } from '../../workspace/convert-in.js';
+import { checkStreamTarget, streamIntoImage } from '../../workspace/convert-in.js';
 import { streamImage } from '../../workspace/convert-out.js';
 import type { CacheMode } from '../arguments.js';
 import { type CreateValues, fileCreateOptions, imageCreateOptions, withSize } from '../create-options.js';
@@ -199,15 +199,9 @@ export interface InPlan {
 export async function convertFromStandard(session: Session, plan: InPlan): Promise<number> {
   const { target, format, values } = plan;
   const size = values.get('size');
-  if (size === undefined && (values.get('preallocation') ?? 'off') !== 'off') {
-    throw new UsageError('Preallocation needs a size, which standard input does not have: give one with -o size=SIZE');
-  }
-  if (values.has('backing_file')) throw new UsageError('Standard input cannot become an overlay: it is no file');
-  if (plan.create && size === undefined && knownDriver(format)?.resizes !== true) {
-    throw new UsageError(
-      `Images of the format '${format}' do not grow with standard input: give the size with -o size=SIZE`,
-    );
-  }
+  const driver = plan.create ? format : undefined;
+  const [preallocation, backing] = [values.get('preallocation'), values.get('backing_file')];
+  checkStreamTarget({ driver, size, preallocation, 'backing-file': backing }, '-o size=SIZE');
   const { clock } = session.host;
   const interrupt = new Interrupt(session);
   const view = openProgress(plan.progress);

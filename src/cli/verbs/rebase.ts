@@ -57,7 +57,7 @@ export const verb: Verb = {
       short: 'c',
       own: 'long',
       long: 'compress',
-      help: 'Compress what is written into FILENAME (qcow2).',
+      help: ({ compressedOverlays }) => `Compress what is written into FILENAME (${compressedOverlays}).`,
     },
     FORMAT,
     IMAGE_OPTS,

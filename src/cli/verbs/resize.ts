@@ -18,11 +18,11 @@ export const verb: Verb = {
   name: 'resize',
   laterOperands: [],
   synopsis: '[-f FMT] [--shrink] [--preallocation=MODE] [-q] FILENAME [+|-]SIZE',
-  description:
+  description: ({ resized, enlarged }) =>
     'Changes the size of an image: to SIZE, or with + or - by SIZE. What is new reads as zeroes.\n\n' +
     'What lies behind a smaller size is lost: that needs --shrink. Shrink the file systems and partitions in the image first, and ' +
     'enlarge them after the image has grown.\n\n' +
-    'Images of raw, qcow2 and luks can be resized, those of qed only grow, all others keep their size: "convert -o size=SIZE" makes a larger one.',
+    `Images of ${resized} can be resized, those of ${enlarged} only grow, all others keep their size: "convert -o size=SIZE" makes a larger one.`,
   options: [
     FORMAT,
     { key: 'shrink', long: 'shrink', help: 'The image may become smaller: what lies behind the new size is lost.' },

@@ -27,6 +27,7 @@ export const qedDriver: DriverDefinition<'qed'> = {
   name: 'qed',
   kind: 'format',
   hasBacking: true,
+  resizes: 'longer',
   clusterMember: 'cluster-size',
   get createOptions() {
     return QED_CREATE_OPTIONS;
