@@ -2,14 +2,22 @@
 
 import { expect } from 'chai';
 import { createImage } from '../../../src/block/create.js';
+import { Graph } from '../../../src/block/graph.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import type { MovePlace } from '../../../src/block/types.js';
 import type { HostFile } from '../../../src/host/host.js';
+import { type SimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
+import type { ImageOptions } from '../../../src/schema/options.js';
+import { toBlockError } from '../../../src/util/errors.js';
+import { repairImage } from '../../../src/workspace/check.js';
+import { repeats } from '../../support/sample.js';
 import { type Bench, linkTo, makeBench, readNode, used } from '../support.js';
 
 const MIB = 1 << 20;
 const STEP = 64 << 10;
+/** Each so-many-th request is broken off. */
+const STRIDE = repeats(4, 1);
 
 async function copied(block: number, blockBytes: number, isZero: boolean, place: MovePlace | null): Promise<void> {
   expect(place, `a place for block ${block}`).to.not.equal(null);
@@ -82,6 +90,73 @@ for (const [driver, blockBytes] of [
         expect(await found(bench)).to.deep.equal({ errors: 0, leaks: 0, bytes, length });
       });
     }
+
+    describe('may be broken off while they are filled', () => {
+      const zero = driver === 'parallels' ? '.z.zz.zz' : 'z.z..z.z';
+      const content = [...zero].map((letter, block) => (letter === 'z' ? 0 : block + 1));
+
+      /** Copies, flushes, and closes the image; `start` is called before that, with the number of requests so far. */
+      const closed = async (host: SimHost, start: (requests: number) => void): Promise<void> => {
+        const graph = new Graph(host);
+        const node = await used(openNode(graph, '/a', { format: driver }));
+        await copy(node, blockBytes, zero);
+        await node.flush();
+        start(host.requests);
+        await graph.closeAll();
+      };
+      /** What was flushed is there, before a repair and after it; then nothing is wrong. */
+      const expectWhole = async (host: SimHost, what: string): Promise<void> => {
+        const bench: Bench = { host, graph: new Graph(host), warnings: [] };
+        const left = await found(bench);
+        expect(left.bytes, what).to.deep.equal(content);
+        const options = { driver, file: { driver: 'file', filename: '/a' } } as ImageOptions;
+        const { result } = await repairImage(bench.graph, options, 'all', {}, () => undefined);
+        expect([result.after.corruptions, result.after.leaks], what).to.deep.equal([0, 0]);
+        expect(await found(bench), what).to.deep.include({ errors: 0, leaks: 0, bytes: content });
+      };
+
+      it('by a loss of power, at every request', async () => {
+        const { host: made } = await make();
+        let losses = 0;
+        for (let n = 1; ; n += STRIDE) {
+          const host = made.fork({ seed: n * 7 });
+          const end = await host
+            .run(closed(host, (requests) => host.setFaults({ powerLossAt: requests + n })))
+            .catch((error: unknown) => error);
+          if (end === undefined) break;
+          expect(end, `request ${n}`).to.be.instanceOf(SimPowerLoss);
+          losses++;
+          const after = host.crash({ eager: true });
+          await after.run(expectWhole(after, `power loss at request ${n}`));
+        }
+        expect(losses).to.be.greaterThan(1);
+      });
+
+      for (const errno of ['EIO', 'ENOSPC']) {
+        it(`by ${errno}, at every call`, async () => {
+          const { host: made } = await make();
+          for (let n = 1, hit = true; hit; n += STRIDE) {
+            hit = false;
+            let seen = Number.NEGATIVE_INFINITY;
+            const host = made.fork({
+              onRequest: ({ operation }) => {
+                if (errno === 'ENOSPC' && !['write', 'truncate', 'allocate'].includes(operation)) return undefined;
+                if (++seen !== n) return undefined;
+                hit = true;
+                return { errno };
+              },
+            });
+            const start = (): void => {
+              seen = 0;
+            };
+            const error = await host.run(closed(host, start)).then(() => null, toBlockError);
+            if (error !== null) expect(error.code, `${errno} at call ${n}`).to.be.oneOf(['io', 'no-space']);
+            const after = host.fork({ eager: true });
+            await after.run(expectWhole(after, `${errno} at call ${n}`));
+          }
+        });
+      }
+    });
 
     it('stay where they are while the image is read-only, where a located read may still go to a block, and are filled when it is closed', async () => {
       const bench = await make();
