@@ -127,8 +127,11 @@ describe('images over HTTP', function () {
     const proxy = await TestProxy.start('me:secret');
     try {
       const env = { http_proxy: proxy.url, https_proxy: proxy.url, SSL_CERT_FILE: nginx.certificate };
-      const refused = await oursWith(env, 'info', `${nginx.plain}/disk.qcow2`);
-      expect([refused.code, refused.stderr.includes('407')], refused.stderr).to.deep.equal([1, true]);
+      for (const at of [nginx.plain, nginx.tls]) {
+        const refused = await oursWith(env, 'info', `${at}/disk.qcow2`);
+        const text = `diskwright: Could not open '${at}/disk.qcow2': The requested URL returned error: 407\n`;
+        expect([refused.code, refused.stderr]).to.deep.equal([1, text]);
+      }
       for (const [driver, at, how] of [
         ['http', nginx.plain, 'GET'],
         ['https', nginx.tls, 'CONNECT'],

@@ -30,7 +30,7 @@ import { Engine, type EnginePlan, type Faults, Requester } from './engine.js';
 import { RealFile, type RealFileOptions } from './file.js';
 import { RealFolders } from './folders.js';
 import { freeSpaceAt } from './free-space.js';
-import { RealHttp } from './http.js';
+import { RealHttp } from './http/client.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
 import { Mover, RealRun } from './move.js';
