@@ -27,7 +27,7 @@ export interface MachineOptions {
   parts: GuestParts;
   /** Folder for sockets and the console; one a machine. */
   folder: string;
-  /** The first is the root file system; the second is mounted at /data. */
+  /** The first is the root file system; one that is called `data` comes second, and is mounted at /data. */
   disks: readonly Disk[];
 }
 
@@ -47,7 +47,7 @@ export class Machine {
     const words = [
       ...['-M', 'q35', ...accelerator(parts), '-m', '192', '-nodefaults', '-display', 'none', '-no-reboot'],
       ...['-kernel', parts.kernel, '-initrd', parts.initramfs],
-      ...['-append', `console=ttyS0 quiet panic=-1 mitigations=off${disks.length > 1 ? ' data' : ''}`],
+      ...['-append', `console=ttyS0 quiet panic=-1 mitigations=off${disks[1]?.name === 'data' ? ' data' : ''}`],
       ...['-serial', `file:${this.#console}`, '-qmp', `unix:${path('monitor')}`],
       ...['-chardev', `socket,id=agent,path=${path('agent')}`],
       ...['-device', 'virtio-serial-pci', '-device', 'virtserialport,chardev=agent,name=diskwright.agent'],

@@ -26,7 +26,17 @@ import { CACHE, unpacked } from './packages.js';
 
 const AGENT = fileURLToPath(new URL('agent.c', import.meta.url));
 const KERNELS = ['linux-image-cloud-amd64', 'linux-image-amd64'];
-const MODULES = ['crc32c_generic', 'virtio_pci', 'virtio_blk', 'virtio_console', 'ext4'];
+const MODULES = [
+  'crc32c_generic',
+  'virtio_pci',
+  'virtio_blk',
+  'virtio_console',
+  'ext4',
+  'vfat',
+  'nls_cp437',
+  'nls_ascii',
+  'nls_utf8',
+];
 /** Where Debian keeps what only administrators have in their PATH. */
 export const PROGRAMS = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
 export const ROOT_BYTES = 96 * 1024 ** 2;
@@ -84,7 +94,8 @@ export function guestParts(): GuestParts {
     .find(existsSync) as string;
 
   // Made anew when anything that they are made of has changed.
-  const sources = [place, tools, INIT, ROOT_INIT, readFileSync(AGENT, 'utf8'), `${ROOT_BYTES} ${DATA_BYTES}`];
+  const sizes = `${ROOT_BYTES} ${DATA_BYTES}`;
+  const sources = [place, tools, INIT, ROOT_INIT, MODULES.join(' '), readFileSync(AGENT, 'utf8'), sizes];
   const key = createHash('sha256').update(sources.join('\0')).digest('hex').slice(0, 16);
   const made = join(CACHE, `parts-${key}`);
   if (!existsSync(made)) {
