@@ -27,11 +27,16 @@ export interface Answered {
   body: string;
 }
 
-/** One GET. */
-export async function ask(client: HttpClient, url: string, signal = new AbortController().signal): Promise<Answered> {
+/** One request. */
+export async function ask(
+  client: HttpClient,
+  url: string,
+  signal = new AbortController().signal,
+  method: 'GET' | 'HEAD' = 'GET',
+): Promise<Answered> {
   const answered: Answered = { status: 0, body: '' };
   await client.request(
-    { method: 'GET', url, headers: {}, signal },
+    { method, url, headers: {}, signal },
     {
       head: (status) => {
         answered.status = status;
@@ -79,6 +84,11 @@ export class TestServer {
     const server = keys === undefined ? createServer() : createTlsServer(keys);
     await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
     return new TestServer(server, serve, keys !== undefined);
+  }
+
+  /** Connections that are open. */
+  get open(): number {
+    return this.#sockets.size;
   }
 
   async stop(): Promise<void> {

@@ -29,10 +29,11 @@ class UndiciClient implements HttpClient {
   async request({ method, url, headers, signal }: HttpRequest, receiver: HttpReceiver): Promise<void> {
     if (signal.aborted) throw cancelledError(signal.reason);
     const target = new URL(url);
-    const { agent, origin, path, headers: more } = this.#connections.to(target);
+    const { pool, path, headers: more } = this.#connections.to(target);
     await new Promise<void>((resolve, reject) => {
       const answer = new Answer(receiver, target.host, signal, resolve, reject);
-      agent.dispatch({ origin, path, method, headers: { ...headers, ...more } }, answer);
+      // `reset`: the connection of a HEAD is used again, too.
+      pool.dispatch({ path, method, headers: { ...headers, ...more }, reset: false }, answer);
     });
   }
 

@@ -1,8 +1,9 @@
 // How a request gets to its server: over a connection of its own, through a proxy that is asked for it (http), or in a tunnel through a proxy (https).
 
 import { Socket } from 'node:net';
-import type { Agent, buildConnector, Dispatcher } from 'undici';
+import type { buildConnector, Dispatcher, Pool } from 'undici';
 import { basic } from '../../../util/basic-auth.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import type { HttpSettings } from '../../http.js';
 import { connectError } from './errors.js';
@@ -12,10 +13,12 @@ import { trust } from './trust.js';
 type Undici = typeof import('undici');
 type Connector = buildConnector.connector;
 
+/** Servers and proxies to which connections are kept: a redirection may lead to another one each time. */
+const MOST_ORIGINS = 8;
+
 /** What a request is dispatched with. */
 export interface Way {
-  agent: Agent;
-  origin: string;
+  pool: Pool;
   path: string;
   headers: Readonly<Record<string, string>>;
 }
@@ -34,10 +37,12 @@ export class Connections {
   readonly #undici: Undici;
   readonly #settings: HttpSettings;
   readonly #environment: NodeJS.ProcessEnv;
-  readonly #direct: Agent;
-  /** By the origin of the proxy, and the credentials for it. */
-  readonly #tunnels = new Map<string, Agent>();
-  /** Those that are being made: an agent that is destroyed leaves them alone. */
+  readonly #direct: Connector;
+  /** The connector of a tunnel's end at the server. */
+  readonly #inTunnel: Connector;
+  /** By origin and proxy, those that were made last come last. Undici's `Agent` is no way to keep them: where one connection ends, it forgets others. */
+  readonly #pools = new Map<string, Pool>();
+  /** Those that are being made: a pool that is destroyed leaves them alone. */
   readonly #connecting = new Set<Socket>();
   #closed = false;
 
@@ -48,39 +53,58 @@ export class Connections {
     this.#environment = { ...process.env };
     const connect = this.#connector();
     // A request through a proxy names another server than the one that is connected to.
-    this.#direct = this.#agent((options, done) => connect({ ...options, servername: undefined }, done));
+    this.#direct = (options, done) => connect({ ...options, servername: undefined }, done);
+    this.#inTunnel = this.#connector();
   }
 
   /** Throws as `proxyFor`. */
   to(target: URL): Way {
     const path = `${target.pathname}${target.search}`;
     const proxy = proxyFor(target, this.#environment);
-    if (proxy === null) return { agent: this.#direct, origin: target.origin, path, headers: {} };
-    const headers = this.#headersFor(proxy);
-    if (target.protocol === 'https:') {
-      return { agent: this.#tunnel(proxy, headers), origin: target.origin, path, headers: {} };
-    }
-    return {
-      agent: this.#direct,
-      origin: proxy.origin,
-      path: `${target.origin}${path}`,
-      headers: { host: target.host, ...headers },
-    };
+    if (proxy === null) return { pool: this.#pool(target.origin), path, headers: {} };
+    if (target.protocol === 'https:') return { pool: this.#tunnel(target.origin, proxy), path, headers: {} };
+    const headers = { host: target.host, ...this.#headersFor(proxy) };
+    return { pool: this.#pool(proxy.origin), path: `${target.origin}${path}`, headers };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    const agents = [this.#direct, ...this.#tunnels.values()];
-    this.#tunnels.clear();
-    await Promise.all(agents.map((agent) => agent.destroy()));
+    const pools = [...this.#pools.values()];
+    this.#pools.clear();
+    await Promise.all(pools.map((pool) => pool.destroy()));
     for (const socket of this.#connecting) socket.destroy();
   }
 
-  #agent(connect: Connector): Agent {
-    const { connections, timeoutMs } = this.#settings;
-    // A server without an answer is seen by its timeouts; a pool retries nothing by itself.
-    const timeouts = { headersTimeout: timeoutMs, bodyTimeout: timeoutMs };
-    return new this.#undici.Agent({ connections, pipelining: 1, connect, ...timeouts });
+  #pool(origin: string, key = origin, connect = this.#direct): Pool {
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      const { connections, timeoutMs } = this.#settings;
+      // A server without an answer is seen by its timeouts; a pool retries nothing by itself.
+      const timeouts = { headersTimeout: timeoutMs, bodyTimeout: timeoutMs };
+      pool = new this.#undici.Pool(origin, { connections, pipelining: 1, connect, ...timeouts });
+      this.#pools.set(key, pool);
+      this.#forgetOldest();
+    }
+    return pool;
+  }
+
+  #forgetOldest(): void {
+    for (const [key, pool] of this.#pools) {
+      if (this.#pools.size <= MOST_ORIGINS) return;
+      this.#pools.delete(key);
+      // It ends when its last request has.
+      pool.close().catch(bestEffort('closing connections to a server'));
+    }
+  }
+
+  /** Connections to `origin` through `proxy`. */
+  #tunnel(origin: string, proxy: HttpProxy): Pool {
+    return this.#pool(origin, `${origin} ${proxy.origin}`, (options, done) => {
+      this.#throughProxy(proxy, options).then(
+        (socket) => this.#inTunnel({ ...options, httpSocket: socket }, done),
+        (error: Error) => done(error, null),
+      );
+    });
   }
 
   /** Its errors are those of `connectError`. */
@@ -115,36 +139,21 @@ export class Connections {
     return known === null ? {} : { 'proxy-authorization': basic(known) };
   }
 
-  #tunnel({ origin }: HttpProxy, headers: Record<string, string>): Agent {
-    const key = JSON.stringify([origin, headers]);
-    let agent = this.#tunnels.get(key);
-    if (agent === undefined) {
-      const secure = this.#connector();
-      agent = this.#agent((options, done) => {
-        this.#throughProxy(origin, options, headers).then(
-          (socket) => secure({ ...options, httpSocket: socket }, done),
-          (error: Error) => done(error, null),
-        );
-      });
-      this.#tunnels.set(key, agent);
-    }
-    return agent;
-  }
-
   /** Rejects with `ProxyRefusal`, and with the errors of `connectError`. */
-  async #throughProxy(proxy: string, { host = '', port }: buildConnector.Options, headers: Record<string, string>) {
+  async #throughProxy(proxy: HttpProxy, { host = '', port }: buildConnector.Options): Promise<Socket> {
     const authority = port === '' ? `${host}:443` : host;
-    const request = { origin: proxy, path: authority, headers: { host: authority, ...headers } };
+    const request = { path: authority, headers: { host: authority, ...this.#headersFor(proxy) } };
+    const name = new URL(proxy.origin).host;
     let answer: Dispatcher.ConnectData;
     try {
-      answer = await this.#direct.connect(request);
+      answer = await this.#pool(proxy.origin).connect(request);
     } catch (error) {
-      throw connectError(error as Error, new URL(proxy).host);
+      throw connectError(error as Error, name);
     }
     const socket = answer.socket as Socket;
     const isOpen = answer.statusCode >= 200 && answer.statusCode < 300;
     if (isOpen && !this.#closed) return socket;
     socket.on('error', () => undefined).destroy();
-    throw new ProxyRefusal(answer.statusCode, new URL(proxy).host);
+    throw new ProxyRefusal(answer.statusCode, name);
   }
 }

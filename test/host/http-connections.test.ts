@@ -1,0 +1,40 @@
+// The HTTP client and its connections: they are used again, and are not kept to everywhere.
+
+import { expect } from 'chai';
+import { until } from '../support/nbd-process.js';
+import { answerOf, ask, clientWith, TestServer } from './http-support.js';
+
+const signal = new AbortController().signal;
+
+describe('connections of an HTTP client', () => {
+  it('are used again, after a HEAD and after one that the server has ended, too', async () => {
+    const server = await TestServer.start((socket, head) => {
+      if (head.startsWith('HEAD')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n');
+      else if (head.includes('/last')) socket.end(answerOf('hello'));
+      else socket.write(answerOf('hello'));
+    });
+    const client = clientWith();
+    const url = `http://localhost:${server.port}/`;
+    await ask(client, url, signal, 'HEAD');
+    for (let i = 0; i < 4; i++) await ask(client, url);
+    expect(server.connections).to.be.within(1, 2);
+    // Each of the two may have got it.
+    for (let i = 0; i < 2; i++) await ask(client, `${url}last`);
+    await until('the server has ended them', () => server.open === 0);
+    for (let i = 0; i < 6; i++) await ask(client, url);
+    expect(server.connections).to.be.within(2, 4);
+    await client.close();
+    await server.stop();
+  });
+
+  it('are kept to a few servers only', async () => {
+    const serve = (socket: { write(text: string): void }) => socket.write(answerOf('hello'));
+    const servers = await Promise.all(Array.from({ length: 10 }, () => TestServer.start(serve)));
+    const client = clientWith();
+    for (const { port } of servers) await ask(client, `http://localhost:${port}/`);
+    await until('the oldest connections end', () => servers[0].open + servers[1].open === 0);
+    expect(servers.filter(({ open }) => open > 0).length).to.equal(8);
+    await client.close();
+    await Promise.all(servers.map((server) => server.stop()));
+  });
+});
