@@ -1,6 +1,7 @@
 // The HTTP client and its connections: they are used again, and are not kept to everywhere.
 
 import { expect } from 'chai';
+import { failureOf } from '../drivers/support.js';
 import { until } from '../support/nbd-process.js';
 import { answerOf, ask, clientWith, TestServer } from './http-support.js';
 
@@ -23,6 +24,16 @@ describe('connections of an HTTP client', () => {
     await until('the server has ended them', () => server.open === 0);
     for (let i = 0; i < 6; i++) await ask(client, url);
     expect(server.connections).to.be.within(2, 4);
+    await client.close();
+    await server.stop();
+  });
+
+  it('say in words of their own that an answer is no HTTP', async () => {
+    const server = await TestServer.start((socket) => socket.end('HTTP/1.1 000 Nothing\r\n\r\n'));
+    const client = clientWith();
+    const error = await failureOf(ask(client, `http://localhost:${server.port}/`));
+    const text = `the connection to localhost:${server.port} failed: the answer is not HTTP`;
+    expect([error.code, error.message]).to.deep.equal(['io', text]);
     await client.close();
     await server.stop();
   });

@@ -22,14 +22,31 @@ export function statusError(path: string, status: number, operation: string): Bl
   return BlockError.at(path, code, `The requested URL returned error: ${status}`, { operation });
 }
 
-/** What tells one version of a file from another; empty where the server says nothing of the kind. */
-export function versionOf(header: Header): string {
-  return header('etag') ?? header('last-modified') ?? '';
+/** What a server says of which version of a file it has; empty where it says nothing. */
+export interface Version {
+  etag: string;
+  modified: string;
+}
+
+export function versionOf(header: Header): Version {
+  return { etag: header('etag') ?? '', modified: header('last-modified') ?? '' };
+}
+
+/**
+ * What is known after an answer that says `said`, with what was known before: a server may say more to one kind of request than to another. Null: it is another version, or
+ * cannot be told from one.
+ */
+export function sameVersion(known: Version, said: Version): Version | null {
+  const { etag, modified } = known;
+  const both = { etag: etag || said.etag, modified: modified || said.modified };
+  if (etag !== '' && said.etag !== '') return etag === said.etag ? both : null;
+  if (modified !== '' && said.modified !== '') return modified === said.modified ? both : null;
+  return etag === '' && modified === '' ? both : null;
 }
 
 /** `If-Match` takes no weak tags (RFC 9110, 13.1.1). */
-export function conditionFor(version: string): Record<string, string> {
-  return version.startsWith('"') ? { 'if-match': version } : {};
+export function conditionFor({ etag }: Version): Record<string, string> {
+  return etag.startsWith('"') ? { 'if-match': etag } : {};
 }
 
 /** A size in decimal digits; null where there is none that a number holds. */

@@ -2,7 +2,17 @@
 
 import { BlockError } from '../../../util/errors.js';
 import { type Pauses, type RangeSource, withPatience } from '../remote/range-source.js';
-import { type ContentRange, conditionFor, type Header, rangeOf, sizeOf, statusError, versionOf } from './answer.js';
+import {
+  type ContentRange,
+  conditionFor,
+  type Header,
+  rangeOf,
+  sameVersion,
+  sizeOf,
+  statusError,
+  type Version,
+  versionOf,
+} from './answer.js';
 import type { UrlRequests } from './requests.js';
 
 /** Attempts to ask for the size: who opens an image waits for it. */
@@ -10,12 +20,12 @@ const MOST_ATTEMPTS = 3;
 
 interface Known {
   size: number;
-  version: string;
+  version: Version;
 }
 
 export class HttpFile implements RangeSource {
   readonly size: number;
-  readonly #version: string;
+  #version: Version;
   readonly #path: string;
   readonly #requests: UrlRequests;
 
@@ -67,8 +77,9 @@ export class HttpFile implements RangeSource {
       throw this.#error('io', `the server answers with the range '${header('content-range') ?? ''}'`);
     }
     refuseEncoded(this.#path, header, 'read');
-    if ((range.total !== null && range.total !== this.size) || versionOf(header) !== this.#version)
-      throw this.#changed();
+    const version = sameVersion(this.#version, versionOf(header));
+    if (version === null || (range.total !== null && range.total !== this.size)) throw this.#changed();
+    this.#version = version;
     return range;
   }
 

@@ -92,8 +92,8 @@ export class UrlRequests {
       { method, url: url.href, headers: all, signal },
       {
         head: (status, header) => {
-          const location = isRedirection(status) ? header('location') : undefined;
-          if (location !== undefined) next = this.#redirected(url, location);
+          const location = isRedirection(status) && header('location');
+          if (location) next = this.#redirected(url, location);
           else if (mayBeOld && MAY_BE_OLD.has(status)) next = this.#first;
           else body = onHead(status, header);
         },
@@ -117,7 +117,7 @@ export class UrlRequests {
     if (to.protocol !== 'https:' && (to.protocol !== 'http:' || from.protocol === 'https:')) {
       throw this.#error(
         'permission',
-        `the server redirects to ${to.origin}, and from ${from.protocol}// only https:// is followed`,
+        `the server redirects from ${from.protocol}// to ${to.protocol}//, which is not followed`,
       );
     }
     to.username = '';

@@ -20,6 +20,9 @@ export interface RangeSource {
 
 /** Attempts in a row that bring nothing. */
 export const MOST_FAILURES = 6;
+/** What a server must bring in a step, and how long a step may take: of one that hands out a byte at a time, no read would end. */
+const STEP_BYTES = 4096;
+const LONGEST_STEP_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5000;
 
@@ -60,7 +63,7 @@ function pauseMs(failures: number, random: number): number {
   return longest * (0.5 + random / 2 ** 33);
 }
 
-/** Fetches a range whole, and calls `take` with its bytes and how many came before them. Rejects as `RangeSource.fetch`, after some attempts with `io`, too. */
+/** Fetches a range whole, and calls `take` with its bytes and how many came before them. Rejects as `RangeSource.fetch`, after some attempts with `io`, too: also where too little comes. */
 export async function fetchWhole(
   source: RangeSource,
   offset: number,
@@ -69,17 +72,26 @@ export async function fetchWhole(
   signal: AbortSignal,
   pauses: Pauses,
 ): Promise<void> {
+  const { clock } = pauses;
+  const tooSlow = (why: string) => new BlockError('io', `the server has answered ${why}`, { operation: 'read' });
   let got = 0;
+  let stepAt = 0;
   await withPatience(pauses, signal, MOST_FAILURES, async (again) => {
+    let stepMs = clock.now();
+    const accept = (bytes: Uint8Array): void => {
+      take(got, bytes);
+      got += bytes.length;
+      if (got - stepAt >= STEP_BYTES) {
+        stepAt = got;
+        stepMs = clock.now();
+        again();
+      } else if (clock.now() - stepMs > LONGEST_STEP_MS) throw tooSlow('too slowly');
+    };
     while (got < length) {
       const before = got;
-      const accept = (bytes: Uint8Array): void => {
-        take(got, bytes);
-        got += bytes.length;
-        again();
-      };
       await source.fetch(offset + got, length - got, accept, signal);
-      if (got === before) throw new BlockError('io', 'the server has answered without data', { operation: 'read' });
+      if (got === before) throw tooSlow('without data');
+      if (got < length && got - before < STEP_BYTES) throw tooSlow('with a few bytes at a time');
     }
   });
 }

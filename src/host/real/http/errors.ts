@@ -28,6 +28,9 @@ export function requestError(error: LibraryError, host: string): Error {
   if (code === 'UND_ERR_INVALID_ARG') {
     return new BlockError('invalid-argument', `no request can be made for ${host}: ${message}`, { cause: error });
   }
+  if (code === 'ERR_ASSERTION') {
+    return new BlockError('io', `the connection to ${host} failed: the answer is not HTTP`, { cause: error });
+  }
   const isTimeout = code.startsWith('UND_ERR_') && code.endsWith('_TIMEOUT');
   const why = isTimeout ? `${host} has not answered in time` : `the connection to ${host} failed: ${message || code}`;
   return new BlockError('io', why, { errno: isTimeout ? 'ETIMEDOUT' : systemError(code), cause: error });
