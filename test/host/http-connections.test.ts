@@ -28,6 +28,16 @@ describe('connections of an HTTP client', () => {
     await server.stop();
   });
 
+  it('bring large answers whole', async () => {
+    const text = 'hello'.repeat(1 << 20);
+    const server = await TestServer.start((socket) => socket.write(answerOf(text)));
+    const client = clientWith();
+    const answers = await Promise.all([1, 2, 3].map(() => ask(client, `http://localhost:${server.port}/`)));
+    expect(answers.map(({ body }) => body === text)).to.deep.equal([true, true, true]);
+    await client.close();
+    await server.stop();
+  });
+
   it('say in words of their own that an answer is no HTTP', async () => {
     const server = await TestServer.start((socket) => socket.end('HTTP/1.1 000 Nothing\r\n\r\n'));
     const client = clientWith();

@@ -11,6 +11,7 @@ import { requirePeer } from '../support/peers.js';
 import { type Answered, answerOf, ask, clientWith, TestServer } from './http-support.js';
 import { Authority } from './pki.js';
 
+const MIB = 1 << 20;
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 /** `no_proxy`, a host, and whether it is left out. */
@@ -218,7 +219,7 @@ describe('a proxy', () => {
 
   it('over TLS shows a certificate of its own name, and is asked for http and https', async () => {
     const own = authority.issue('/CN=localhost', 'subjectAltName=DNS:localhost');
-    const server = await TestServer.start((socket) => socket.write(answerOf('far')), {
+    const server = await TestServer.start((socket) => socket.write(answerOf('far'.repeat(MIB))), {
       ...authority.issue('/CN=far', 'subjectAltName=DNS:far.example'),
     });
     const proxy = await TestServer.start((socket, head) => {
@@ -235,7 +236,8 @@ describe('a proxy', () => {
     const client = clientWith(env);
     const answers: Answered[] = [];
     for (const url of urls) answers.push(await ask(client, url));
-    expect(answers.map(({ body }) => body)).to.deep.equal(['near', 'far']);
+    expect(answers.map(({ body }) => body.length)).to.deep.equal(['near'.length, 3 * MIB]);
+    expect(answers[1].body === 'far'.repeat(MIB)).to.equal(true);
     expect(proxy.received).to.match(/^GET http:\/\/far\.example\/ HTTP\/1\.1\r\nhost: far\.example\r$/im);
     expect(proxy.received).to.match(/^CONNECT far\.example:443 HTTP\/1\.1\r\nhost: far\.example:443\r$/im);
     await client.close();

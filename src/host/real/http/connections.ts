@@ -13,6 +13,8 @@ import { trust } from './trust.js';
 type Undici = typeof import('undici');
 type Connector = buildConnector.connector;
 
+/** Bytes that are taken of a connection at once: by default these are 64 KiB, and each time costs several turns of the stream. */
+const READ_BYTES = 256 << 10;
 /** Servers and proxies to which connections are kept: a redirection may lead to another one each time. */
 const MOST_ORIGINS = 8;
 
@@ -110,7 +112,18 @@ export class Connections {
   /** Its errors are those of `connectError`. */
   #connector(): Connector {
     const { timeoutMs, verify } = this.#settings;
-    const plain = this.#undici.buildConnector({ timeout: timeoutMs });
+    const plain: Connector = (options, done) => {
+      let socket: unknown;
+      const onread = {
+        // What is taken waits for its reader: the next bytes need memory of their own.
+        buffer: () => Buffer.allocUnsafeSlow(READ_BYTES),
+        callback: (length: number, bytes: Uint8Array) => (socket as Socket).push(bytes.subarray(0, length)),
+      };
+      const reading = { highWaterMark: READ_BYTES, onread };
+      const connect = this.#undici.buildConnector({ ...reading, timeout: timeoutMs } as buildConnector.BuildOptions);
+      socket = connect(options, done);
+      return socket;
+    };
     let secure: Connector | null = null;
     /** One for all connections: it keeps the sessions, which later handshakes go on with. */
     const secureOne = (): Connector => {
