@@ -29,6 +29,7 @@ describe('images over HTTP', function () {
     shop.must('qemu-img', 'convert', '-O', 'vmdk', image, join(nginx.files, 'disk.vmdk'));
     writeFileSync(join(nginx.files, 'odd.raw'), Buffer.alloc(100_001, 3));
     writeFileSync(join(nginx.files, 'empty.raw'), '');
+    writeFileSync(join(nginx.files, 'back\\slash.raw'), Buffer.alloc(512));
   });
 
   after(async () => {
@@ -60,6 +61,24 @@ describe('images over HTTP', function () {
       ['another scheme than the driver', ['info', '--image-opts', 'driver=https,url=@/disk.qcow2']],
       ['two kinds of cookies', ['info', '--image-opts', 'driver=http,url=@/odd.raw,cookie=a,cookie-secret=b']],
       ['an odd readahead', ['info', '--image-opts', 'driver=http,url=@/odd.raw,readahead=100']],
+      ['a readahead with a suffix', ['info', '--image-opts', 'driver=http,url=@/odd.raw,readahead=1k']],
+      ['a backslash in a URL', ['info', '@/back\\slash.raw']],
+      ['a query and a fragment', ['info', '@/odd.raw?a=b#c']],
+      [
+        'the name of what has options of its own',
+        [
+          ...[
+            'info',
+            '--output=json',
+            '--object',
+            'secret,id=s,data=x',
+            '--object',
+            'secret,id=p,data=x',
+            '--image-opts',
+          ],
+          'driver=http,url=@/odd.raw,username=u,password-secret=s,proxy-username=u,proxy-password-secret=p,cookie=c=d',
+        ],
+      ],
       ['a long timeout', ['info', '--image-opts', 'driver=http,url=@/odd.raw,timeout=100000']],
     ];
     for (const [what, words] of commands) {

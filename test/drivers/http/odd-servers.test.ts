@@ -85,6 +85,26 @@ describe('http: a server that brings next to nothing', () => {
   });
 });
 
+describe('http: a URL', () => {
+  // A browser takes each of these for `http://server/disk.raw`, or for something else that it is not.
+  for (const url of [
+    `${URL_OF_IMAGE} `,
+    `${URL_OF_IMAGE}\n`,
+    'http://server/di\tsk.raw',
+    'http://server/a b',
+    'http://',
+  ]) {
+    it(`that is none is refused before anybody is asked: ${JSON.stringify(url)}`, async () => {
+      const { host, graph } = makeBench();
+      host.http.server = () => {
+        throw new Error('a request was made');
+      };
+      const error = await failureOf(openNode(graph, url, { format: 'raw', readOnly: true }));
+      expect([error.code, error.message]).to.deep.equal(['invalid-argument', `No valid URL specified: '${url}'`]);
+    });
+  }
+});
+
 describe('http: a redirection', () => {
   const redirectedTo = async (location: string) =>
     failureOf(opened((answer) => ({ ...answer, status: 302, headers: { location } })));

@@ -130,14 +130,21 @@ export class UrlRequests {
   }
 }
 
+/** Nothing of a URL is left out, or taken for something else, as a browser does with blanks and backslashes: it names the file, and no other. */
 function parseUrl(path: string): URL {
-  try {
-    const url = new URL(path);
-    if (url.hostname !== '') return url;
-  } catch (cause) {
-    throw new BlockError('invalid-argument', `No valid URL specified: '${path}'`, { path, cause });
+  if (!/[\0- \x7f]/.test(path)) {
+    try {
+      const url = new URL(path.replaceAll('\\', '%5C'));
+      if (url.hostname !== '') return url;
+    } catch (cause) {
+      throw noUrl(path, cause);
+    }
   }
-  throw new BlockError('invalid-argument', `No valid URL specified: '${path}' has no host`, { path });
+  throw noUrl(path);
+}
+
+function noUrl(path: string, cause?: unknown): BlockError {
+  return new BlockError('invalid-argument', `No valid URL specified: '${path}'`, { path, cause });
 }
 
 /** A character for each byte in UTF-8, as values of headers are given. */
