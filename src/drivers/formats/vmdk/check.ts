@@ -3,12 +3,13 @@
 // Where a table and its copy differ, one of the two was written, and then power was lost. What an entry points to was durable before either, so the entry that points to
 // a grain is the right one. An entry that leads out of the file is taken from the other table; where that does not do either, the grain is lost, and becomes a hole.
 
-import type { CheckResult, RepairKind } from '../../../block/abilities.js';
+import type { RepairKind } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { ZERO_ENTRY } from './grain-tables.js';
 import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader, tableBytes } from './header.js';
+import type { ExtentPlace } from './part.js';
 import { UsedSectors } from './used-sectors.js';
 
 const STEP_ENTRIES = 16 << 10;
@@ -19,14 +20,6 @@ export interface Checked {
   readonly header: SparseHeader;
   /** End of the descriptor that lies in it, in the file; 0: none does. */
   readonly descriptorEnd: number;
-}
-
-/** Where an extent is in the image. */
-export interface ExtentPlace {
-  /** First byte on the disk. */
-  start: number;
-  /** The name of its file, by which findings tell it from others; undefined where there are no others. */
-  extent: string | undefined;
 }
 
 /** A table and its copy: bytes in the file; 0: there is none. */
@@ -87,39 +80,36 @@ function isEntrySound({ file, header }: Checked, entry: number): boolean {
   return entry === 0 || (entry === ZERO_ENTRY && header.zeroGrains) || entry * SECTOR_BYTES < file.length;
 }
 
-/** Each finding is one call of `report`, with `repairs` where `kind` is for it. Rejects with `io`. */
-export async function checkVmdk(
-  parts: readonly (ExtentPlace & { part: Checked })[],
+/** `Part.check`, of a sparse extent. */
+export async function checkSparse(
+  part: Checked,
+  { start, extent }: ExtentPlace,
   report: (finding: CheckFinding) => void,
   kind?: RepairKind,
-): Promise<CheckResult> {
-  let corruptions = 0;
+): Promise<number> {
+  let found = 0;
   const find = (finding: Omit<CheckFinding, 'severity'>): void => {
-    corruptions++;
+    found++;
     report({ ...finding, severity: 'corruption', ...(kind === 'all' && { repairs: true }) } as CheckFinding);
   };
-  for (const { part, start, extent } of parts) {
-    const { header } = part;
-    const { tableEntries, grainBytes } = header;
-    for await (const { number, table, copy, isTableSound, isCopySound } of tablesOf(part)) {
-      if (!isTableSound) {
-        if (table !== 0) find({ kind: 'vmdk-table-misplaced', index: number, extent });
-        continue;
-      }
-      const own = await readTable(part, table);
-      for (let i = 0; i < tableEntries; i++) {
-        if (isEntrySound(part, own.getUint32(i * ENTRY_BYTES, true))) continue;
-        const guestOffset = start + (number * tableEntries + i) * grainBytes;
-        find({ kind: 'vmdk-grain-beyond-end', index: guestOffset / SECTOR_BYTES, guestOffset });
-      }
-      if (header.redundantDirectory === null) continue;
-      const isSame = isCopySound && Buffer.compare(bytesOf(own), bytesOf(await readTable(part, copy))) === 0;
-      if (!isSame) find({ kind: 'vmdk-tables-differ', index: number, extent });
+  const { header } = part;
+  const { tableEntries, grainBytes } = header;
+  for await (const { number, table, copy, isTableSound, isCopySound } of tablesOf(part)) {
+    if (!isTableSound) {
+      if (table !== 0) find({ kind: 'vmdk-table-misplaced', index: number, extent });
+      continue;
     }
+    const own = await readTable(part, table);
+    for (let i = 0; i < tableEntries; i++) {
+      if (isEntrySound(part, own.getUint32(i * ENTRY_BYTES, true))) continue;
+      const guestOffset = start + (number * tableEntries + i) * grainBytes;
+      find({ kind: 'vmdk-grain-beyond-end', index: guestOffset / SECTOR_BYTES, guestOffset });
+    }
+    if (header.redundantDirectory === null) continue;
+    const isSame = isCopySound && Buffer.compare(bytesOf(own), bytesOf(await readTable(part, copy))) === 0;
+    if (!isSame) find({ kind: 'vmdk-tables-differ', index: number, extent });
   }
-  // As QEMU, which says of this format neither how much is allocated, nor where the image ends.
-  const unsaid = { imageEndOffset: 0, totalClusters: 0, allocatedClusters: 0 };
-  return { checkErrors: 0, corruptions, leaks: 0, ...unsaid, fragmentedClusters: 0, compressedClusters: 0 };
+  return found;
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
@@ -127,11 +117,9 @@ function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
 }
 
 /** Repairs all that a check finds: a table that nothing can be taken from is not there any more, and its grains are lost. Rejects with `io`. */
-export async function repairVmdk(parts: readonly Checked[]): Promise<void> {
-  for (const part of parts) {
-    for await (const pair of tablesOf(part)) await repairTable(part, pair);
-    await part.file.flush();
-  }
+export async function repairSparse(part: Checked): Promise<void> {
+  for await (const pair of tablesOf(part)) await repairTable(part, pair);
+  await part.file.flush();
 }
 
 async function repairTable(

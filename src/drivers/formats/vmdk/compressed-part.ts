@@ -1,6 +1,8 @@
 // A stream-optimised extent. Each grain is compressed, and stands behind a marker (grain-packer.ts). A grain is written once, as a whole; an extent that ends with its tables and
 // a footer is only read.
 
+import type { RepairKind } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
 import type { BlockStatus, Located, ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
@@ -10,11 +12,12 @@ import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { HOLE, holeRun, MAX_CHANGED_BYTES, readBelow, ZERO } from '../blocks/places.js';
+import { checkSparse, repairSparse } from './check.js';
 import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import type { SparseHeader } from './header.js';
-import type { WritablePart } from './part.js';
+import type { ExtentPlace, WritablePart } from './part.js';
 import type { SparseOwner } from './sparse-part.js';
 
 /** Grains that are read at once, at most. */
@@ -33,6 +36,8 @@ export class CompressedPart implements WritablePart {
   readonly length: number;
   readonly grainBytes: number;
   readonly info: VmdkExtentInfo;
+  readonly compression = 'needed';
+  readonly onlyRead: string | null;
   readonly file: ImageFile;
   readonly header: SparseHeader;
   readonly descriptorEnd: number;
@@ -50,6 +55,7 @@ export class CompressedPart implements WritablePart {
     this.header = header;
     this.length = length;
     this.grainBytes = header.grainBytes;
+    this.onlyRead = header.hasFooter ? 'A stream-optimised VMDK image with a footer is only read' : null;
     const { grainBytes } = header;
     this.info = {
       compressed: true,
@@ -248,6 +254,14 @@ export class CompressedPart implements WritablePart {
 
   trim(): Promise<void> {
     return this.file.trim();
+  }
+
+  check(place: ExtentPlace, report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<number> {
+    return checkSparse(this, place, report, kind);
+  }
+
+  repair(): Promise<void> {
+    return repairSparse(this);
   }
 
   clear(): void {

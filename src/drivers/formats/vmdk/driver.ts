@@ -29,13 +29,12 @@ import { BlockError } from '../../../util/errors.js';
 import { settleAll } from '../../../util/settle.js';
 import { ImageFile } from '../../image-file.js';
 import type { Below } from '../blocks/places.js';
-import { checkVmdk, type ExtentPlace, repairVmdk } from './check.js';
 import { ContentId } from './cid.js';
 import { CompressedPart } from './compressed-part.js';
 import { type Descriptor, type ExtentLine, NO_PARENT } from './descriptor.js';
 import { FlatPart, ZeroPart } from './flat-part.js';
 import type { SparseHeader } from './header.js';
-import type { WritablePart } from './part.js';
+import { type ExtentPlace, isWritable, type Part, type WritablePart } from './part.js';
 import type { SeHeader } from './se-header.js';
 import { SePart } from './se-part.js';
 import { type SparseOwner, SparsePart } from './sparse-part.js';
@@ -59,10 +58,6 @@ export interface VmdkParts {
   descriptorEnd: number;
   extents: readonly OpenedExtent[];
 }
-
-type CheckedPart = SparsePart | CompressedPart;
-
-type Part = WritablePart | SePart;
 
 interface Placed {
   start: number;
@@ -226,18 +221,18 @@ export class VmdkNode extends FormatNode {
   protected override async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
     if (!this.#cid.isChanged) await this.#cid.change();
     await this.#forEach(offset, buffer.length, (part, within, done, bytes) =>
-      written(part).write(within, buffer.subarray(done, done + bytes)),
+      writable(part).write(within, buffer.subarray(done, done + bytes)),
     );
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
     if (!this.#cid.isChanged) await this.#cid.change();
-    await this.#forEach(offset, length, (part, within, _, bytes) => written(part).writeZeroes(within, bytes, flags));
+    await this.#forEach(offset, length, (part, within, _, bytes) => writable(part).writeZeroes(within, bytes, flags));
   }
 
   protected override async doDiscard(offset: number, length: number): Promise<void> {
     if (!this.#cid.isChanged) await this.#cid.change();
-    await this.#forEach(offset, length, (part, within, _, bytes) => written(part).discard(within, bytes));
+    await this.#forEach(offset, length, (part, within, _, bytes) => writable(part).discard(within, bytes));
   }
 
   protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
@@ -247,7 +242,7 @@ export class VmdkNode extends FormatNode {
     if (placed === null) return null;
     if (!this.#cid.isChanged) await this.#cid.change();
     const { start, part } = placed;
-    return written(part).prepareMove(
+    return writable(part).prepareMove(
       extents.map(({ offset, length }) => ({ offset: offset - start, length })),
       granule,
     );
@@ -255,11 +250,11 @@ export class VmdkNode extends FormatNode {
 
   /** What it reads stays the same, and so does its content ID. That of the backing file comes first: what the image still holds then lies over the same. */
   protected override async doMakeEmpty(): Promise<void> {
-    const parts = this.#parts.flatMap(({ part }) => (part instanceof SparsePart ? [part] : []));
-    if (parts.length < this.#parts.length) return super.doMakeEmpty();
+    const parts = this.#parts.map(({ part }) => writable(part));
+    if (parts.some(({ makeEmpty }) => makeEmpty === undefined)) return super.doMakeEmpty();
     const below = this.cow === null ? null : skipFilters(this.cow.node);
     if (below instanceof VmdkNode) await this.#cid.setParent(below.contentId);
-    for (const part of parts) await part.makeEmpty();
+    for (const part of parts) await part.makeEmpty?.();
   }
 
   protected override async doFlush(): Promise<void> {
@@ -268,7 +263,7 @@ export class VmdkNode extends FormatNode {
   }
 
   #commit(): Promise<void> {
-    return settleAll(this.#parts.map(({ part }) => written(part).commit()));
+    return settleAll(this.#parts.map(({ part }) => writable(part).commit()));
   }
 
   // ---- what it says of itself -----------------------------------------------------------------------------------
@@ -290,13 +285,13 @@ export class VmdkNode extends FormatNode {
 
   override expectWrites(bytes: number): void {
     if (!Number.isSafeInteger(bytes) || bytes < 0) return;
-    for (const { part } of this.#parts) if (part instanceof SparsePart) part.file.expect(Math.min(bytes, part.length));
+    for (const { part } of this.#parts) if (isWritable(part)) part.expect?.(bytes);
   }
 
   override get abilities(): Abilities {
     const details: Abilities = { details: () => this.#details() };
     // As for QEMU: flat extents have nothing that could be checked.
-    if (this.#parts.every(({ part }) => part.grainBytes === 0)) return details;
+    if (this.#parts.every(({ part }) => part.check === undefined)) return details;
     return {
       ...details,
       check: (report) => this.#check(report),
@@ -320,35 +315,27 @@ export class VmdkNode extends FormatNode {
     return { start, extent: this.#parts.length > 1 ? part.info.filename : undefined };
   }
 
-  #sparseParts(): (ExtentPlace & { part: CheckedPart })[] {
-    return this.#parts.flatMap((placed) => {
-      const { part } = placed;
-      return part instanceof SparsePart || part instanceof CompressedPart
-        ? [{ part, ...this.#extentPlace(placed) }]
-        : [];
-    });
-  }
-
-  async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
+  async #check(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<CheckResult> {
     if (!this.readOnly) await this.#commit();
-    const result = await checkVmdk(this.#sparseParts(), report);
+    let corruptions = 0;
     for (const placed of this.#parts) {
-      const { part } = placed;
-      if (part instanceof SePart) result.corruptions += await part.check(this.#extentPlace(placed), report);
+      corruptions += (await placed.part.check?.(this.#extentPlace(placed), report, kind)) ?? 0;
     }
-    return result;
+    // As QEMU, which says of this format neither how much is allocated, nor where the image ends.
+    const unsaid = { imageEndOffset: 0, totalClusters: 0, allocatedClusters: 0 };
+    return { checkErrors: 0, corruptions, leaks: 0, ...unsaid, fragmentedClusters: 0, compressedClusters: 0 };
   }
 
   async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
-    await this.#commit();
-    const sparse = this.#sparseParts();
-    const before = await checkVmdk(sparse, report, kind);
+    const before = await this.#check(report, kind);
     if (kind === 'all' && before.corruptions > 0) {
       await this.#cid.change();
-      await repairVmdk(sparse.map(({ part }) => part));
-      for (const { part } of sparse) part.clear();
+      for (const { part } of this.#parts) {
+        await writable(part).repair?.();
+        part.clear();
+      }
     }
-    return { before, after: await checkVmdk(sparse, () => undefined) };
+    return { before, after: await this.#check(() => undefined) };
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
@@ -365,14 +352,14 @@ export class VmdkNode extends FormatNode {
   /** All is in the files, which are no longer than they need be. */
   async #finish(): Promise<void> {
     await this.#commit();
-    for (const { part } of this.#parts) await written(part).trim();
+    for (const { part } of this.#parts) await writable(part).trim();
   }
 
   protected override async doClose(): Promise<void> {
     try {
       if (this.readOnly) return;
       await this.#finish();
-      for (const { part } of this.#parts) if (part instanceof SparsePart) await part.dropUnused();
+      for (const { part } of this.#parts) await writable(part).dropUnused?.();
     } finally {
       for (const { part } of this.#parts) part.clear();
     }
@@ -380,32 +367,20 @@ export class VmdkNode extends FormatNode {
 }
 
 /** An image with a part that is only read is never opened to be written (`refuseWriting`). */
-function written(part: Part): WritablePart {
-  assert(!(part instanceof SePart), 'an extent that is only read is not written to');
+function writable(part: Part): WritablePart {
+  assert(isWritable(part), 'an extent that is only read is not written to');
   return part;
 }
 
-/** Into grains that are not compressed, compressed writes go as any other, as with QEMU. */
 function compressionOf(parts: readonly Placed[]): Compression {
-  if (parts.some(({ part }) => part instanceof CompressedPart)) return 'needed';
-  return parts.some(({ part }) => part instanceof SparsePart) ? 'taken' : 'refused';
+  if (parts.some(({ part }) => part.compression === 'needed')) return 'needed';
+  return parts.some(({ part }) => part.compression === 'taken') ? 'taken' : 'refused';
 }
 
 function refuseWriting(parts: readonly Placed[], path: string): void {
   for (const { part } of parts) {
-    if (part instanceof CompressedPart && part.header.hasFooter) {
-      throw onlyRead(path, 'A stream-optimised VMDK image with a footer is only read');
-    }
-    if (part instanceof SePart) throw onlyRead(path, 'No write support for seSparse images available');
-    if (!(part instanceof SparsePart)) continue;
-    const { header } = part;
-    if (header.isCowd) throw onlyRead(path, 'A sparse VMDK extent of ESX is only read');
-    if (header.version >= 3) throw onlyRead(path, `VMDK version ${header.version} must be read only`);
+    if (part.onlyRead !== null) throw BlockError.at(path, 'unsupported', part.onlyRead, { operation: 'open' });
   }
-}
-
-function onlyRead(path: string, reason: string): BlockError {
-  return BlockError.at(path, 'unsupported', reason, { operation: 'open' });
 }
 
 function hex(value: number): string {

@@ -10,6 +10,8 @@ import type { WritablePart } from './part.js';
 export class FlatPart implements WritablePart {
   readonly length: number;
   readonly grainBytes = 0;
+  readonly compression = 'refused';
+  readonly onlyRead = null;
   readonly info: VmdkExtentInfo;
   readonly #file: ImageFile;
   readonly #offset: number;
@@ -90,6 +92,8 @@ export class FlatPart implements WritablePart {
 export class ZeroPart implements WritablePart {
   readonly length: number;
   readonly grainBytes = 0;
+  readonly compression = 'refused';
+  readonly onlyRead = null;
   readonly info: VmdkExtentInfo;
   readonly #path: string;
 

@@ -75,19 +75,31 @@ export async function openVmdk(request: OpenRequest<'vmdk'>): Promise<VmdkNode> 
   const { graph, node, use } = request;
   const file = await request.openChild('file', null, 'image');
   const image = await openByHead(request, file, readDeciding, async (bytes) => {
-    const heads: ExtentHead[] = [];
-    const parts = isSparse(bytes) ? ownExtent(bytes, file) : await extentsApart(request, bytes, file, heads);
+    const isOne = isSparse(bytes);
+    const { parts, heads } = isOne ? ownExtent(bytes, file) : await extentsApart(request, bytes, file);
     const opened = new VmdkNode(graph, node, file, parts, ROLES.image.permissions(use));
     if (!node.readOnly) opened.checkWritableImage();
-    for (const { name, read, head } of heads) await refuseChanged(request, opened.children.get(name)!, read, head);
+    for (const [name, { read, bytes }] of heads) await refuseChanged(request, opened.children.get(name)!, read, bytes);
     return opened;
   });
   await openBacking(request, image);
   return image;
 }
 
+/** What an extent that is a file of its own begins with, as it was read before there was a lock. */
+interface ExtentHead {
+  read: (link: Child) => Promise<Uint8Array>;
+  bytes: Uint8Array;
+}
+
+/** The parts of the image, and the heads of those that are children, by the child's name. */
+interface FoundParts {
+  parts: VmdkParts;
+  heads: ReadonlyMap<string, ExtentHead>;
+}
+
 /** All lies in `file`. */
-function ownExtent(bytes: Uint8Array, file: BlockNode): VmdkParts {
+function ownExtent(bytes: Uint8Array, file: BlockNode): FoundParts {
   const header = headerIn(bytes, file);
   const descriptorStart = HEADER_BYTES;
   const text = textOf(bytes.subarray(descriptorStart, descriptorStart + EMBEDDED_BYTES));
@@ -104,35 +116,24 @@ function ownExtent(bytes: Uint8Array, file: BlockNode): VmdkParts {
   const descriptorEnd = descriptorStart + text.length;
   checkDirectories(header, descriptorEnd, file);
   const line: ExtentLine = { kind: 'SPARSE', length: header.capacity, filename: '', offset: 0 };
-  return {
+  const parts = {
     descriptor: parseDescriptor(text, file.filename),
     descriptorStart,
     descriptorEnd,
     extents: [{ line, node: null, layout: header, isOwn: true }],
   };
+  return { parts, heads: new Map() };
 }
 
-/** What an extent that is a file of its own begins with, as it was read before there was a lock. */
-interface ExtentHead {
-  /** The child. */
-  name: string;
-  read: (link: Child) => Promise<Uint8Array>;
-  head: Uint8Array;
-}
-
-/** `file` is the descriptor; the extents are opened through the gate. What was read of them is added to `heads`. */
-async function extentsApart(
-  request: OpenRequest<'vmdk'>,
-  bytes: Uint8Array,
-  file: BlockNode,
-  heads: ExtentHead[],
-): Promise<VmdkParts> {
+/** `file` is the descriptor; the extents are opened through the gate. */
+async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, file: BlockNode): Promise<FoundParts> {
   const path = file.filename;
   const text = textOf(bytes);
   const descriptor = parseDescriptor(text, path);
   const lines = parseExtents(text, descriptor, path);
   const seen = new Set([await fileId(file)]);
   const extents: OpenedExtent[] = [];
+  const heads = new Map<string, ExtentHead>();
   for (const [i, line] of lines.entries()) {
     if (line.kind === 'ZERO') {
       extents.push({ line, node: null, layout: null, isOwn: false });
@@ -150,35 +151,32 @@ async function extentsApart(
       throw BlockError.at(path, 'invalid-image', `The extent '${line.filename}' is used twice`, { operation: 'open' });
     }
     seen.add(id);
-    extents.push({
-      line,
-      node,
-      layout: isFlat ? null : await layoutOf(request, node, line, name, heads),
-      isOwn: false,
-    });
+    let layout: SparseHeader | SeHeader | null = null;
+    if (!isFlat) {
+      const head = await headOf(request, node, line);
+      heads.set(name, head);
+      layout = layoutIn(head.bytes, node, line);
+    }
+    extents.push({ line, node, layout, isOwn: false });
   }
-  return { descriptor, descriptorStart: 0, descriptorEnd: text.length, extents };
+  return { parts: { descriptor, descriptorStart: 0, descriptorEnd: text.length, extents }, heads };
 }
 
-/** The header of a sparse extent that is a file of its own, the child `name`. Rejects with `invalid-image`, `unsupported`, `io`. */
-async function layoutOf(
-  request: OpenRequest<'vmdk'>,
-  node: BlockNode,
-  line: ExtentLine,
-  name: string,
-  heads: ExtentHead[],
-): Promise<SparseHeader | SeHeader> {
+/** Of a sparse extent that is a file of its own. Rejects with `io`. */
+async function headOf(request: OpenRequest<'vmdk'>, node: BlockNode, line: ExtentLine): Promise<ExtentHead> {
   const look: OutsideUse = {
     user: { userName: `node '${request.node.nodeName}'` },
     role: 'root',
     perm: Perm.CONSISTENT_READ,
     shared: PERM_ALL,
   };
-  const isSe = line.kind === 'SESPARSE';
-  const read = isSe ? readSeHeader : readDeciding;
-  const head = await withLink(node, look, read);
-  heads.push({ name, read, head });
-  const header = isSe ? seHeaderIn(head, node) : sparseHeaderIn(head, node);
+  const read = line.kind === 'SESPARSE' ? readSeHeader : readDeciding;
+  return { read, bytes: await withLink(node, look, read) };
+}
+
+/** The header in what `headOf` has read. Throws `invalid-image`, `unsupported`. */
+function layoutIn(bytes: Uint8Array, node: BlockNode, line: ExtentLine): SparseHeader | SeHeader {
+  const header = line.kind === 'SESPARSE' ? seHeaderIn(bytes, node) : sparseHeaderIn(bytes, node);
   if (header.capacity < line.length) {
     throw BlockError.at(node.filename, 'invalid-image', 'The extent is smaller than its descriptor says', {
       operation: 'open',

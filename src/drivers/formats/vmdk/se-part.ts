@@ -6,8 +6,7 @@ import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import { BlockReads } from '../blocks/reads.js';
-import type { ExtentPlace } from './check.js';
-import type { Part } from './part.js';
+import type { ExtentPlace, Part } from './part.js';
 import { SE_GRAIN_BYTES, type SeHeader } from './se-header.js';
 import { SeTables } from './se-tables.js';
 import type { SparseOwner } from './sparse-part.js';
@@ -15,6 +14,8 @@ import type { SparseOwner } from './sparse-part.js';
 export class SePart implements Part {
   readonly length: number;
   readonly grainBytes = SE_GRAIN_BYTES;
+  readonly compression = 'refused';
+  readonly onlyRead = 'No write support for seSparse images available';
   readonly info: VmdkExtentInfo;
   readonly #tables: SeTables;
   readonly #reads: BlockReads;
@@ -56,7 +57,6 @@ export class SePart implements Part {
     this.#tables.clear();
   }
 
-  /** Looks at all entries. Each finding is one call of `report`. Resolves with their number. Rejects with `io`. */
   async check({ start, extent }: ExtentPlace, report: (finding: CheckFinding) => void): Promise<number> {
     let found = 0;
     for await (const { isTable, index } of this.#tables.badEntries(Math.ceil(this.length / SE_GRAIN_BYTES))) {

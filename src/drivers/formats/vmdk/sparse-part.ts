@@ -1,5 +1,7 @@
 // A sparse extent, whose grains the tables place in its file (blocks/requests.ts).
 
+import type { RepairKind } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
 import type { BlockStatus, Extent, Located, MovePlace, ZeroFlags } from '../../../block/types.js';
 import type { Memory } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
@@ -8,10 +10,11 @@ import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import type { Below } from '../blocks/places.js';
 import { BlockRequests } from '../blocks/requests.js';
+import { checkSparse, repairSparse } from './check.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
-import type { WritablePart } from './part.js';
+import type { ExtentPlace, WritablePart } from './part.js';
 
 /** What the extent has from the image that it belongs to. */
 export interface SparseOwner {
@@ -28,6 +31,9 @@ export class SparsePart implements WritablePart {
   readonly length: number;
   readonly grainBytes: number;
   readonly info: VmdkExtentInfo;
+  /** A compressed write goes as any other, as with QEMU. */
+  readonly compression = 'taken';
+  readonly onlyRead: string | null;
   readonly file: ImageFile;
   readonly header: SparseHeader;
   /** End of the descriptor that lies in the file; 0: none does. */
@@ -47,6 +53,7 @@ export class SparsePart implements WritablePart {
     this.header = header;
     this.length = length;
     this.grainBytes = header.grainBytes;
+    this.onlyRead = onlyReadOf(header);
     // In qemu-img's order.
     this.info = { 'virtual-size': length, filename: file.path, 'cluster-size': header.grainBytes, format: kind };
     const space = new GrainSpace(file, header.grainBytes);
@@ -117,11 +124,15 @@ export class SparsePart implements WritablePart {
     return this.#requests.prepareMove(extents, granule);
   }
 
+  expect(bytes: number): void {
+    this.file.expect(Math.min(bytes, this.length));
+  }
+
   commit(): Promise<void> {
     return this.#commits.commit();
   }
 
-  /** Makes holes of all grains. Who reads them meanwhile may still do so: their space is given back when the image is closed. */
+  /** The space of the grains is given back when the image is closed. */
   async makeEmpty(): Promise<void> {
     await this.commit();
     const { directory, redundantDirectory, directoryEntries } = this.header;
@@ -135,14 +146,26 @@ export class SparsePart implements WritablePart {
     return this.file.trim();
   }
 
-  /** Gives back what `makeEmpty` has dropped. Only when the image is closed: before that, a read that was located may still go there. */
   async dropUnused(): Promise<void> {
     if (this.#emptyEnd === null || this.#space.hasTaken) return;
     await this.file.cut(Math.min(this.#emptyEnd, this.file.length));
+  }
+
+  check(place: ExtentPlace, report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<number> {
+    return checkSparse(this, place, report, kind);
+  }
+
+  repair(): Promise<void> {
+    return repairSparse(this);
   }
 
   /** Tables are read anew. */
   clear(): void {
     this.#tables.clear();
   }
+}
+
+function onlyReadOf({ isCowd, version }: SparseHeader): string | null {
+  if (isCowd) return 'A sparse VMDK extent of ESX is only read';
+  return version >= 3 ? `VMDK version ${version} must be read only` : null;
 }
