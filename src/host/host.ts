@@ -115,13 +115,13 @@ export interface Packing {
 export interface Codecs {
   /** The libraries behind them, for `--version`: e.g. `libdeflate 1.14 (inflate), zlib 1.3.0 (deflate), libzstd 1.5.4`. */
   readonly description: string;
-  /** Whether the codec is available. zlib always is; an addon that was built without libzstd has no zstd, and rejects with `unsupported`. */
-  supports(type: CompressionType): boolean;
+  /** Why the codec is not here, and its calls reject with `unsupported`: the addon was built without it, or the system has no library for it. Null: it is; zlib always is. */
+  missing(type: CompressionType | StreamType): string | null;
   /** Compresses into `output`; resolves with the length, or -1 where it does not fit. zlib: raw deflate, 12-bit window. */
   compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number>;
   /**
    * Decompresses until `output` is full, of a stream: exactly; trailing input is ignored. Rejects with `invalid-image` where the input
-   * is broken or ends before `output` is full, and with `unsupported` where the codec is not here: the system's libraries are looked for at their first use.
+   * is broken or ends before `output` is full. The system's libraries are looked for at their first use.
    */
   decompress(type: CompressionType | StreamType, input: Uint8Array, output: Uint8Array): Promise<void>;
 }

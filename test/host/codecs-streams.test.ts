@@ -24,6 +24,10 @@ function defineAll(codecs: () => Codecs): void {
     const refused = async (input: Uint8Array, length?: number): Promise<string> =>
       (await failure(decompress(input, length))).code;
 
+    it(`${type}: is here`, () => {
+      expect(codecs().missing(type)).to.equal(null);
+    });
+
     it(`${type}: fills the output, whatever lies behind the stream`, async () => {
       expect((await decompress(stream)).equals(SAMPLE)).to.equal(true);
       expect((await decompress(Buffer.concat([stream, Buffer.alloc(999, 0xaa)]))).equals(SAMPLE)).to.equal(true);

@@ -1,4 +1,5 @@
 // The codecs of the addon: whole buffers, on worker threads of their own. Buffers outside the arena are copied in and out.
+import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import type { Codecs, CompressionType, StreamType } from '../host.js';
 import type { Native } from './binding.js';
@@ -19,19 +20,28 @@ export const STREAMS: Readonly<Record<StreamType, { id: number; library: string 
   xz: { id: 4, library: 'liblzma' },
 };
 
-/** Whether the addon was built with this codec. */
-export function hasCodec(native: Native, type: CompressionType): boolean {
-  return type === 'zlib' || !native.codecs.endsWith('no zstd');
+/** As `Codecs.missing`. */
+export function missingCodec(native: Native, type: CompressionType | StreamType): string | null {
+  if (isStream(type)) return hasLibrary(native, type) ? null : missingLibrary(type);
+  if (type === 'zlib' || !native.codecs.endsWith('no zstd')) return null;
+  return `this build of diskwright's addon has no ${type} (see "diskwright --version")`;
 }
 
-export function missingCodec(type: CompressionType, operation: string): BlockError {
-  const text = `this build of diskwright's addon has no ${type} (see "diskwright --version")`;
-  return new BlockError('unsupported', text, { operation });
+function hasLibrary(native: Native, type: StreamType): boolean {
+  const { id, library } = STREAMS[type];
+  // The addon looks for the library before it looks at the stream, and no stream is so short.
+  return (
+    library === null || native.decompressNow(id, new Uint8Array(1), new Uint8Array(1)) !== -constants.errno.EOPNOTSUPP
+  );
 }
 
-export function missingLibrary(type: StreamType): BlockError {
-  const text = `${type} needs the system's library ${STREAMS[type].library}, which is not installed`;
-  return new BlockError('unsupported', text, { operation: 'decompress' });
+export function missingLibrary(type: StreamType): string {
+  return `${type} needs the system's library ${STREAMS[type].library}, which is not installed`;
+}
+
+/** Throws `unsupported` where `missing`, of `Codecs.missing`, says why. */
+export function refuseMissing(missing: string | null, operation: string): void {
+  if (missing !== null) throw new BlockError('unsupported', missing, { operation });
 }
 
 /** `stored` bytes do not decompress to `bytes`. */
@@ -63,8 +73,8 @@ export class NativeCodecs implements Codecs {
     this.description = engine.native.codecs;
   }
 
-  supports(type: CompressionType): boolean {
-    return hasCodec(this.#engine.native, type);
+  missing(type: CompressionType | StreamType): string | null {
+    return missingCodec(this.#engine.native, type);
   }
 
   async compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number> {
@@ -73,19 +83,20 @@ export class NativeCodecs implements Codecs {
     if (!Number.isInteger(chosen) || chosen < kind.min || chosen > kind.max) {
       throw new BlockError('invalid-argument', `${type} has no level ${chosen}`, { operation: 'compress' });
     }
-    if (!this.supports(type)) throw missingCodec(type, 'compress');
+    refuseMissing(this.missing(type), 'compress');
     const length = await this.#run(Op.compress, kind.id, input, output, chosen);
     return length === 0 ? -1 : length;
   }
 
   async decompress(type: CompressionType | StreamType, input: Uint8Array, output: Uint8Array): Promise<void> {
-    if (!isStream(type) && !this.supports(type)) throw missingCodec(type, 'decompress');
+    if (!isStream(type)) refuseMissing(this.missing(type), 'decompress');
     const { id } = isStream(type) ? STREAMS[type] : CODECS[type];
     try {
       await this.#run(Op.decompress, id, input, output, 0);
     } catch (error) {
-      if (error instanceof BlockError && error.errno === 'EOPNOTSUPP' && isStream(type)) throw missingLibrary(type);
-      if (!(error instanceof BlockError) || error.errno !== 'EBADMSG') throw error;
+      if (!(error instanceof BlockError)) throw error;
+      if (error.errno === 'EOPNOTSUPP' && isStream(type)) refuseMissing(missingLibrary(type), 'decompress');
+      if (error.errno !== 'EBADMSG') throw error;
       throw brokenData(type, input.byteLength, output.byteLength, error);
     }
   }

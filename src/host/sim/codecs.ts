@@ -6,7 +6,7 @@ import { BlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
 import type { CompressionType, StreamType } from '../host.js';
 import { loadNative } from '../real/binding.js';
-import { brokenData, CODECS, hasCodec, isStream, missingCodec, missingLibrary, STREAMS } from '../real/codecs.js';
+import { brokenData, CODECS, isStream, missingCodec, missingLibrary, refuseMissing, STREAMS } from '../real/codecs.js';
 
 const WINDOW_BITS = 12;
 /** Limit of inflated data in bytes, whatever the stream contains. */
@@ -24,9 +24,9 @@ export function decompressNow(type: CompressionType | StreamType, input: Uint8Ar
   else unzstdInto(input, output);
 }
 
-/** Whether the simulated host has this codec. */
-export function supportsNow(type: CompressionType): boolean {
-  return type === 'zlib' || hasCodec(loadNative(), type);
+/** As `Codecs.missing`. */
+export function missingNow(type: CompressionType | StreamType): string | null {
+  return type === 'zlib' ? null : missingCodec(loadNative(), type);
 }
 
 function deflateInto(input: Uint8Array, output: Uint8Array, level?: number): number {
@@ -64,12 +64,13 @@ function decompressStream(type: StreamType, input: Uint8Array, output: Uint8Arra
   const made = loadNative().decompressNow(STREAMS[type].id, input, output);
   if (made === 0) return;
   const { errno } = errnoError(made, { operation: 'decompress', path: type });
-  throw errno === 'EOPNOTSUPP' ? missingLibrary(type) : brokenData(type, input.length, output.length);
+  if (errno === 'EOPNOTSUPP') refuseMissing(missingLibrary(type), 'decompress');
+  throw brokenData(type, input.length, output.length);
 }
 
 function zstdInto(input: Uint8Array, output: Uint8Array, level: number = CODECS.zstd.level): number {
   const native = loadNative();
-  if (!hasCodec(native, 'zstd')) throw missingCodec('zstd', 'compress');
+  refuseMissing(missingCodec(native, 'zstd'), 'compress');
   const made = native.compressNow(CODECS.zstd.id, level, input, output);
   if (made < 0) throw errnoError(made, { operation: 'compress', path: 'zstd' });
   return made === 0 ? -1 : made;
@@ -77,7 +78,7 @@ function zstdInto(input: Uint8Array, output: Uint8Array, level: number = CODECS.
 
 function unzstdInto(input: Uint8Array, output: Uint8Array): void {
   const native = loadNative();
-  if (!hasCodec(native, 'zstd')) throw missingCodec('zstd', 'decompress');
+  refuseMissing(missingCodec(native, 'zstd'), 'decompress');
   if (native.decompressNow(CODECS.zstd.id, input, output) === 0) return;
   throw new BlockError('invalid-image', `the zstd data is broken, or holds less than ${output.length} bytes`, {
     operation: 'decompress',

@@ -39,7 +39,7 @@ import { type CrashStyle, crashStyle } from './changes.js';
 import { SIM_CHARACTERS } from './character.js';
 import * as check from './checks.js';
 import { SimCiphers } from './ciphers.js';
-import { compressNow, decompressNow, supportsNow } from './codecs.js';
+import { compressNow, decompressNow, missingNow } from './codecs.js';
 import { compareNow } from './compare.js';
 import { SimDisk, type SimFeature } from './disk.js';
 import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
@@ -376,7 +376,7 @@ export class SimHost implements Host {
     };
     return {
       description: 'simulated (node:zlib, zstd of the addon)',
-      supports: supportsNow,
+      missing: missingNow,
       compress: (type, input, output, level) =>
         clock.submit({
           operation: 'compress',

@@ -2,7 +2,7 @@
 
 import { openNode } from '../../../src/block/open.js';
 import type { StreamType } from '../../../src/host/host.js';
-import { missingLibrary } from '../../../src/host/real/codecs.js';
+import { missingLibrary, refuseMissing } from '../../../src/host/real/codecs.js';
 import type { SimHost } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
 import {
@@ -50,9 +50,12 @@ export interface Read {
 
 /** The system has no library of this kind. */
 function dropLibrary({ codecs }: SimHost, type: StreamType): void {
-  const { decompress } = codecs;
-  codecs.decompress = (asked, input, output) =>
-    asked === type ? Promise.reject(missingLibrary(type)) : decompress.call(codecs, asked, input, output);
+  const { missing, decompress } = codecs;
+  codecs.missing = (asked) => (asked === type ? missingLibrary(type) : missing(asked));
+  codecs.decompress = async (asked, input, output) => {
+    refuseMissing(codecs.missing(asked), 'decompress');
+    return decompress(asked, input, output);
+  };
 }
 
 /** Rejects where the image cannot be opened. `without`: a library that is missing. */

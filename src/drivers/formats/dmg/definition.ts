@@ -20,7 +20,7 @@ export const dmgDriver: DriverDefinition<'dmg'> = {
       readLayout,
       (bytes) => new DmgNode(request.graph, node, file, parseLayout(bytes, file.filename), permissions),
     );
-    await opened.warnOfUnreadable();
+    opened.warnOfUnreadable();
     return opened;
   },
 };

@@ -36,14 +36,14 @@ export class DmgNode extends ReadOnlyFormatNode {
   }
 
   /** Says which chunks cannot be read, in QEMU's words for those that it does not know either, and which library is missing. */
-  async warnOfUnreadable(): Promise<void> {
+  warnOfUnreadable(): void {
     const warn = (what: string, reason = ''): void =>
       this.graph.warn(`warning: Image contains chunks ${what}, accessing them will result in I/O errors${reason}`);
     for (const kind of this.#chunks.kinds) {
       if (kind === Kind.lzfse) warn('compressed by lzfse');
       else if (!isReadable(kind)) warn(`of unknown type ${kind.toString(16)}`);
       else {
-        const missing = await missingCodec(this.host.codecs, kind);
+        const missing = missingCodec(this.host.codecs, kind);
         if (missing !== null) warn(`of type ${kind.toString(16)}`, `: ${missing}`);
       }
     }

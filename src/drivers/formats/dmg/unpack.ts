@@ -1,7 +1,7 @@
 // What a chunk holds, from what is stored of it.
 
 import type { Codecs, Host, StreamType } from '../../../host/host.js';
-import { BlockError, toBlockError } from '../../../util/errors.js';
+import { BlockError } from '../../../util/errors.js';
 import { decompressAdc } from './adc.js';
 import { Kind } from './header.js';
 
@@ -34,13 +34,8 @@ export async function unpack(
   throw new BlockError('invalid-image', `the ADC data is broken, or does not hold ${output.length} bytes`);
 }
 
-/** Why no chunk of this kind can be unpacked: the system's library is not there. Null: it is, or none is needed. */
-export async function missingCodec(codecs: Codecs, kind: number): Promise<string | null> {
+/** Why no chunk of this kind can be unpacked: its codec is not here. Null: it is, or none is needed. */
+export function missingCodec(codecs: Codecs, kind: number): string | null {
   const stream = STREAMS.get(kind);
-  // zlib is a part of the addon.
-  if (stream === undefined || stream === 'zlib-stream') return null;
-  // No stream is so short: a library that is there says so.
-  const tried = codecs.decompress(stream, new Uint8Array(1), new Uint8Array(1));
-  const error = await tried.then(() => null, toBlockError);
-  return error?.code === 'unsupported' ? error.reason : null;
+  return stream === undefined ? null : codecs.missing(stream);
 }

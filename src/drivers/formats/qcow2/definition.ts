@@ -246,8 +246,9 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   checkCreate: (options, path, graph) => {
     planQcow2(path, createOptions(options, path));
     if (graph !== undefined) checkSecret(options, path, graph);
-    if (options['compression-type'] === 'zstd' && graph?.host.codecs.supports('zstd') === false) {
-      throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
+    const { 'compression-type': type = 'zlib' } = options;
+    if (graph !== undefined && graph.host.codecs.missing(type) !== null) {
+      throw BlockError.at(path, 'unsupported', `this build of diskwright has no ${type}`, { operation: 'create' });
     }
   },
   streamed: (options, path) => streamQcow2(path, createOptions(options, path)),

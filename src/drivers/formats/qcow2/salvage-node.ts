@@ -180,7 +180,7 @@ export class SalvagedNode extends FormatNode {
   async #inflate(input: Uint8Array, output: Uint8Array): Promise<boolean> {
     const { codecs } = this.host;
     for (const type of this.#known().codecs) {
-      if (!codecs.supports(type)) continue;
+      if (codecs.missing(type) !== null) continue;
       try {
         await codecs.decompress(type, input, output);
         return true;
