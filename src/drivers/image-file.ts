@@ -240,7 +240,7 @@ export class ImageFile {
     return fresh;
   }
 
-  /** [start, end), which was allocated, and never written, is free again; `fresh`: `takeFresh` said so of it. */
+  /** [start, end), which was allocated, is free again; `fresh`: `takeFresh` said so of it, and nothing was written to it since. */
   giveBack(start: number, end: number, fresh: boolean): void {
     if (this.#usedEnd === end) this.#usedEnd = start;
     if (fresh && this.#freshFrom === end) this.#freshFrom = start;

@@ -100,7 +100,10 @@ export class BlockReads<D extends ReadDisk = ReadDisk> {
     return readBelow(this.disk.file, this.disk.below, offset, buffer);
   }
 
-  /** The same for a status: what is encrypted has no place to be told, so that it is one run wherever it lies. Of what follows `first`, tables that are in memory are looked at. */
+  /**
+   * The run that a status tells of, which begins with `first`. The place of encrypted blocks is not told, so that all that follow each other on the disk are one run, wherever
+   * they lie in the file: as far as the tables that are in memory say.
+   */
   #statusRun(first: Run, offset: number, length: number): Run {
     if (first.place < 0 || this.disk.coding === undefined) return first;
     const run = { ...first };

@@ -1,5 +1,5 @@
 // qcow: the first version of QEMU's own format. Two levels of tables place its clusters (blocks/two-level-table.ts); new ones go to the end of the file. Clusters can be compressed
-// (packed.ts), or the content of all can be encrypted (encryption.ts).
+// (packed.ts), or the content of all can be encrypted (encryption/).
 
 import type { Abilities } from '../../../block/abilities.js';
 import { formatNodeName } from '../../../block/filename.js';

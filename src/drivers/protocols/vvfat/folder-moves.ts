@@ -23,7 +23,7 @@ export interface FolderMoves {
   known: Known;
   /** Each before those that lie in it. */
   steps: FolderStep[];
-  /** Where it lies before the steps: what has this path behind them. */
+  /** The path, before the steps, of what has `path` after them. */
   before: (path: FolderPath) => FolderPath;
 }
 
