@@ -9,18 +9,22 @@ export function nearestWord(word: string, known: Iterable<string>): string | und
   let best: string | undefined;
   // One mistake in three letters; two words of one letter have nothing in common.
   let bestDistance = Math.floor(typed.length / 3) + 1;
-  let bestLikeness = 0;
+  let bestStart = 0;
+  let isBestAsLong = false;
   for (const candidate of known) {
     const spelled = plain(candidate);
     // `word` is the beginning of the candidate.
     if (typed.length >= 3 && spelled.startsWith(typed)) return candidate;
     const distance = distanceOf(typed, spelled, bestDistance + 1);
-    const likeness = commonStart(typed, spelled) + (typed.length === spelled.length ? 0.5 : 0);
-    const isBetter = best !== undefined && distance === bestDistance && likeness > bestLikeness;
-    if (distance >= bestDistance && !isBetter) continue;
-    bestDistance = distance;
-    bestLikeness = likeness;
+    const start = commonStart(typed, spelled);
+    const isAsLong = typed.length === spelled.length;
+    const isMoreLike = start > bestStart || (start === bestStart && isAsLong && !isBestAsLong);
+    const isBetter = distance < bestDistance || (best !== undefined && distance === bestDistance && isMoreLike);
+    if (!isBetter) continue;
     best = candidate;
+    bestDistance = distance;
+    bestStart = start;
+    isBestAsLong = isAsLong;
   }
   return best;
 }
