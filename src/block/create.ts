@@ -18,7 +18,7 @@ import { type ImagePart, type NewPart, partsOf, refusePartsIn, refuseSameFiles }
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
-import { type DriverDefinition, defaultDriver, findDriver, knownDriver, unknownFormat } from './registry.js';
+import { defaultDriver, findDriver, knownDriver, unknownFormat } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
 /** Distributes over the drivers, so that each keeps its own members. */
@@ -112,14 +112,6 @@ export function clusterBytesWanted(options: ImageCreateOptions): number {
   const { clusterMember } = findDriver(options.driver);
   if (clusterMember === undefined) return 0;
   return Number((options as Readonly<Record<string, unknown>>)[clusterMember] ?? 0);
-}
-
-/** Refuses a driver whose images have no compressed clusters, or have none with these options; null: none that makes images. Throws `invalid-argument`. */
-export function checkCompresses(driver: DriverDefinition | null, options?: ImageCreateOptions): void {
-  const isWithout =
-    options !== undefined && driver?.compressesWith?.({ ...options, file: '' } as BlockdevCreateOptions) === false;
-  if (driver?.compresses && !isWithout) return;
-  throw new BlockError('invalid-argument', 'Compression not supported for this file format');
 }
 
 /** Throws `invalid-argument` for a name that no driver has, `unsupported` for that of one that makes no images. */

@@ -398,7 +398,18 @@ export function findDriver(name: string): DriverDefinition {
 export function hintOn(name: string): string | undefined {
   const { drivers } = indexed();
   if (drivers.has(name)) return undefined;
-  for (const { name: meant, suffixes } of allDrivers())
-    if (suffixes?.includes(name.toLowerCase())) return suggestion(meant);
-  return hintOnDriver(name, drivers.keys());
+  const meant = formatOfSuffix(name);
+  return meant === undefined ? hintOnDriver(name, drivers.keys()) : suggestion(meant.name);
+}
+
+/** Without the dot. */
+export function suffixesOf({ name, suffixes = [name] }: DriverDefinition): readonly string[] {
+  return suffixes;
+}
+
+/** The format whose images have names that end in `.suffix`, in any case; undefined: none. */
+export function formatOfSuffix(suffix: string): DriverDefinition | undefined {
+  const wanted = suffix.toLowerCase();
+  for (const one of allDrivers()) if (one.kind === 'format' && suffixesOf(one).includes(wanted)) return one;
+  return undefined;
 }

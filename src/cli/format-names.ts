@@ -1,6 +1,6 @@
 // Lists of the registered formats, for help texts: those that are only read come last, and are called so.
 
-import { allDrivers, type DriverDefinition, defaultDriver } from '../block/registry.js';
+import { allDrivers, type DriverDefinition, defaultDriver, suffixesOf } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 
 /** Lists such as `raw, qcow2 or qed`. */
@@ -44,17 +44,13 @@ export function formatNames(): FormatNames {
     compressedOverlays: listed(namesOf(formats.filter(({ compresses, hasBacking }) => compresses && hasBacking))),
     resized: listed(namesOf(formats.filter(({ resizes }) => resizes === true))),
     enlarged: listed(namesOf(formats.filter(({ resizes }) => resizes === 'longer'))),
-    suffixes: made.flatMap(suffixesOf).join(', '),
+    suffixes: made.flatMap((one) => suffixesOf(one).map((suffix) => `.${suffix}`)).join(', '),
     overlay: defaultDriver('overlay').name,
   };
 }
 
 function namesOf(drivers: readonly DriverDefinition[]): string[] {
   return drivers.map(({ name }) => name);
-}
-
-function suffixesOf({ name, suffixes = [name] }: DriverDefinition): string[] {
-  return suffixes.map((suffix) => `.${suffix}`);
 }
 
 function listed(names: readonly string[]): string {

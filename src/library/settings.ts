@@ -1,7 +1,8 @@
 // What the calls of the library take, as shapes: every call checks its arguments here before it touches anything.
 
 import type { Writable } from 'node:stream';
-import { checkCompresses, checkCreateOptions, type ImageCreateOptions, refuseFormat } from '../block/create.js';
+import { checkCompresses } from '../block/compression.js';
+import { checkCreateOptions, type ImageCreateOptions, refuseFormat } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { SnapshotKey } from '../block/internal-snapshots.js';
 import type { OpenOptions } from '../block/open.js';

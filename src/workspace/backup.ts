@@ -1,6 +1,6 @@
 // Starts backup jobs: of one image, or of several as they are at one moment. The targets are created, or exist.
 
-import { checkCompresses } from '../block/create.js';
+import { checkCompresses } from '../block/compression.js';
 import type { BlockNode } from '../block/node/node.js';
 import { knownDriver } from '../block/registry.js';
 import { type BackupArguments, backupJob } from '../jobs/backup.js';

@@ -7,9 +7,9 @@
 import type { DirtyBitmap } from '../block/bitmap.js';
 import { backingOf } from '../block/chain.js';
 import type { Child } from '../block/child.js';
+import { checkCompresses } from '../block/compression.js';
 import {
   checkBackingFile,
-  checkCompresses,
   checkCreateOptions,
   createImage,
   type ImageCreateOptions,

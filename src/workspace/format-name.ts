@@ -1,6 +1,6 @@
 // The format of an image that is to be created, by the suffix of its file name, where the caller gives none.
 
-import { allDrivers, defaultDriver } from '../block/registry.js';
+import { defaultDriver, formatOfSuffix } from '../block/registry.js';
 import { BlockError } from '../util/errors.js';
 
 /** The format of images whose names end as `filename` does: `.qcow2`, `.raw`, `.img`. Throws `invalid-argument` for any other name. */
@@ -18,9 +18,7 @@ export function formatOfTarget(filename: string): string {
 }
 
 function formatBySuffix(filename: string): string | null {
-  const suffix = /\.([^./]+)$/.exec(filename)?.[1].toLowerCase();
-  for (const { name, kind, create, suffixes = [name] } of allDrivers()) {
-    if (kind !== 'protocol' && create !== undefined && suffix !== undefined && suffixes.includes(suffix)) return name;
-  }
-  return null;
+  const suffix = /\.([^./]+)$/.exec(filename)?.[1];
+  const format = suffix === undefined ? undefined : formatOfSuffix(suffix);
+  return format?.create === undefined ? null : format.name;
 }

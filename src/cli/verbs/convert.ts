@@ -1,7 +1,7 @@
 // `diskwright convert`: copies an image into a new one.
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
-import { checkCompresses } from '../../block/create.js';
+import { checkCompresses } from '../../block/compression.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { refuseCopyRange } from '../../jobs/convert.js';
 import { wholeContent } from '../../jobs/copy-plan.js';

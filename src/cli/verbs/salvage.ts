@@ -1,6 +1,6 @@
 // `diskwright salvage`: writes what can be read of a damaged image into a new one, and lists what is lost.
 
-import { checkCompresses } from '../../block/create.js';
+import { checkCompresses } from '../../block/compression.js';
 import { isWhole, reasonText, type SalvageHints, type SalvageRange, type SalvageReport } from '../../block/salvage.js';
 import { toBlockError } from '../../util/errors.js';
 import { formatSize } from '../../util/size.js';
