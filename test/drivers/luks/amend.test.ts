@@ -69,12 +69,19 @@ async function change(
   }
 }
 
-/** Resolves when the power is gone: no request is answered from then on. */
-function powerLoss(host: SimHost): Promise<string> {
-  return new Promise((resolve) => {
-    const look = () => (host.clock.dead ? resolve('off') : setImmediate(look));
-    look();
-  });
+/** What becomes of a change; `off`: nothing, as the power is lost before its end. */
+async function outcomeOf(host: SimHost, changing: Promise<unknown>): Promise<'done' | 'failed' | 'off'> {
+  let left: 'done' | 'failed' | null = null;
+  changing.then(
+    () => {
+      left = 'done';
+    },
+    () => {
+      left = 'failed';
+    },
+  );
+  while (left === null && !host.clock.dead) await new Promise(setImmediate);
+  return left ?? 'off';
 }
 
 /** All that is on the disk. */
@@ -212,9 +219,7 @@ async function breakOff(
       const writes = { operations: ['write', 'flush'] as const, after: at, times: 1 };
       if (errno === null) run.setFaults({ powerLossAt: run.requests + 1 + at });
       else run.setFaults({ rules: [{ ...writes, errno }] });
-      const changing = node.abilities.keySlots!(change);
-      const left = await Promise.race([changing.then(() => 'done').catch(() => 'failed'), powerLoss(run)]);
-      ended = left === 'done';
+      ended = (await outcomeOf(run, node.abilities.keySlots!(change))) === 'done';
       const after = errno === null ? run.crash({ eager: true }) : run.fork();
       const opened = await opensWith(after, format);
       expect(opened, `${errno} at ${at}`).to.be.oneOf(ended ? [done] : [...meanwhile, done]);
