@@ -3,6 +3,7 @@
 import type { Ciphers, SectorCipher } from '../../../host/cipher.js';
 import type { QCryptoBlockCreateOptionsLUKS, QCryptoBlockInfoLUKS } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
+import { makeUuid, UUID_BYTES } from '../../../util/uuid.js';
 import { type Algorithms, algorithmsOf, checkAlgorithms, headerNames, keyBytesOf, openCipher } from './algorithms.js';
 import {
   DIGEST_LENGTH,
@@ -129,7 +130,7 @@ export async function makeVolume(
     digest: new Uint8Array(DIGEST_LENGTH),
     digestSalt: new Uint8Array(SALT_BYTES),
     digestIterations: 0,
-    uuid: makeUuid(ciphers),
+    uuid: newUuid(ciphers),
     slots: Array.from({ length: SLOT_COUNT }, (_, index) => ({
       active: false,
       iterations: 0,
@@ -154,12 +155,11 @@ export async function makeVolume(
   }
 }
 
-/** A random one, version 4. */
-function makeUuid(ciphers: Ciphers): string {
-  const bytes = new Uint8Array(16);
+/** A new one, as text. */
+function newUuid(ciphers: Ciphers): string {
+  const bytes = new Uint8Array(UUID_BYTES);
   ciphers.fillRandom(bytes);
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  makeUuid(bytes);
   return Buffer.from(bytes)
     .toString('hex')
     .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');

@@ -8,6 +8,7 @@
 
 import { BlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { randomUuid } from '../../../util/uuid.js';
 
 export const HEADER_BYTES = 512;
 export const BLOCK_BYTES = 1 << 20;
@@ -124,13 +125,6 @@ export function encodeHeader(header: Header, random: () => number): Uint8Array {
   set(Field.blockBytes, BLOCK_BYTES);
   set(Field.blocks, header.blocks);
   set(Field.allocated, header.allocated);
-  for (const field of [Field.uuid, Field.lastSnapshot]) writeUuid(view, field, random);
+  for (const field of [Field.uuid, Field.lastSnapshot]) bytes.set(randomUuid(random, true), field);
   return bytes;
-}
-
-/** A random UUID, version 4 of RFC 9562, in the byte order of Microsoft's GUIDs. */
-function writeUuid(view: DataView, at: number, random: () => number): void {
-  for (let word = 0; word < 16; word += 4) view.setUint32(at + word, random() >>> 0, true);
-  view.setUint8(at + 7, (view.getUint8(at + 7) & 0x0f) | 0x40);
-  view.setUint8(at + 8, (view.getUint8(at + 8) & 0x3f) | 0x80);
 }

@@ -9,8 +9,9 @@
 
 import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
+import { UUID_BYTES } from '../../../util/uuid.js';
 import { fromWindows } from '../../windows-path.js';
-import { GUID_BYTES, getGuid } from './guid.js';
+import { getGuid } from './guid.js';
 import type { Range, ReadBytes } from './header.js';
 
 const KIND = 'b7ef4ab09ed1814ab78925b8e9445913';
@@ -82,7 +83,7 @@ function guidOf(text: string): string | null {
   const match = /^\{?([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})\}?\0?$/i.exec(text);
   if (match === null) return null;
   const [first, second, third] = match.slice(1, 4).map((digits) => Buffer.from(digits, 'hex').reverse());
-  const bytes = Buffer.concat([first, second, third, Buffer.from(match[4] + match[5], 'hex')], GUID_BYTES);
+  const bytes = Buffer.concat([first, second, third, Buffer.from(match[4] + match[5], 'hex')], UUID_BYTES);
   return getGuid(bytes, 0);
 }
 

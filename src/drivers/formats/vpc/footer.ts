@@ -6,6 +6,7 @@ import { getBe16, getBe32, getBe64, putBe16, putBe32, putBe64 } from '../../../u
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic, latin1 } from '../../../util/magic.js';
 import { roundDown, SECTOR_BYTES } from '../../../util/numbers.js';
+import { randomUuid } from '../../../util/uuid.js';
 import { type Geometry, isMaxGeometry, sectorsOf } from './geometry.js';
 
 export const FOOTER_BYTES = 512;
@@ -135,10 +136,7 @@ export function encodeFooter(footer: NewFooter, seconds: number, random: () => n
   bytes[FooterField.heads] = footer.geometry.heads;
   bytes[FooterField.sectorsPerTrack] = footer.geometry.sectorsPerTrack;
   putBe32(bytes, FooterField.kind, footer.kind);
-  for (let word = 0; word < 16; word += 4) putBe32(bytes, FooterField.uuid + word, random() >>> 0);
-  // Version 4 of RFC 9562.
-  bytes[FooterField.uuid + 6] = (bytes[FooterField.uuid + 6] & 0x0f) | 0x40;
-  bytes[FooterField.uuid + 8] = (bytes[FooterField.uuid + 8] & 0x3f) | 0x80;
+  bytes.set(randomUuid(random), FooterField.uuid);
   putBe32(bytes, FooterField.checksum, checksumOf(bytes, FooterField.checksum));
   return bytes;
 }
