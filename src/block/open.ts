@@ -20,7 +20,7 @@ import type { SnapshotKey } from './internal-snapshots.js';
 import type { NodeLinks } from './node/links.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
-import { probeFormat, readHead } from './probe.js';
+import { probeFormat, readFirstSector } from './probe.js';
 import {
   allDrivers,
   type DriverDefinition,
@@ -363,7 +363,7 @@ function findRef(graph: Graph, name: string): BlockNode {
 }
 
 async function probe(file: BlockNode): Promise<string> {
-  return probeFormat(await readHead(file), file.filename);
+  return probeFormat(await readFirstSector(file), file.filename);
 }
 
 /**
@@ -377,7 +377,7 @@ async function salvager(
   const anything = defaultDriver('window').name;
   let found: string = anything;
   try {
-    found = probeFormat(await readHead(file), file.filename);
+    found = probeFormat(await readFirstSector(file), file.filename);
   } catch (error) {
     bestEffort('probing a damaged image')(error);
   }

@@ -26,7 +26,7 @@ export function probeFormat(head: Uint8Array, filename: string): string {
 const PROBE: OutsideUse = { user: { userName: 'probing' }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
 
 /** The first sector of `node`; shorter where the node is. */
-export async function readHead(node: BlockNode): Promise<Uint8Array> {
+export async function readFirstSector(node: BlockNode): Promise<Uint8Array> {
   const head = new Uint8Array(Math.min(PROBE_BYTES, node.length));
   if (head.length > 0) await withLink(node, PROBE, (link) => link.read(0, head));
   return head;

@@ -75,8 +75,8 @@ export async function refuseChanged(
   if (Buffer.compare(await read(link), head) !== 0) throw changedMeanwhile(link.node.filename);
 }
 
-/** `length` bytes of the file from `offset` on, or as many as it has. */
-export async function readHead(link: Child, length: number, offset = 0): Promise<Uint8Array> {
+/** Up to `length` bytes of the file from `offset` on: as many as it has. Rejects with `io`. */
+export async function readUpTo(link: Child, length: number, offset = 0): Promise<Uint8Array> {
   const bytes = new Uint8Array(Math.max(0, Math.min(length, link.length - offset)));
   if (bytes.length > 0) await link.read(offset, bytes);
   return bytes;

@@ -7,7 +7,7 @@ import { resolveBackingName } from '../block/filename.js';
 import type { Referrer } from '../block/gate.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
-import { probeFormat, readHead } from '../block/probe.js';
+import { probeFormat, readFirstSector } from '../block/probe.js';
 import { orElse } from '../util/best-effort.js';
 import { releaseImage } from './open.js';
 
@@ -50,7 +50,7 @@ export async function inspectBacking(
   const node = await open(full, await referrerToBe(graph.host, filename));
   try {
     const file = backing.format === undefined ? fileOf(node) : null;
-    const detected = file === null ? null : probeFormat(await readHead(file), full);
+    const detected = file === null ? null : probeFormat(await readFirstSector(file), full);
     const own = await graph.host.stat(filename).catch(orElse('create', null));
     const below = await node.hostFile()?.info();
     return { size: node.length, detected, isTarget: own !== null && own.id === below?.id };

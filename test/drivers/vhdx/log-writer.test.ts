@@ -5,7 +5,7 @@ import { describe, it } from 'mocha';
 import { createImage } from '../../../src/block/create.js';
 import { openNode } from '../../../src/block/open.js';
 import { Page, type Patch } from '../../../src/drivers/formats/blocks/pages.js';
-import { parseHeader, readVhdxHead } from '../../../src/drivers/formats/vhdx/header.js';
+import { parseHeader, readHead } from '../../../src/drivers/formats/vhdx/header.js';
 import { HeaderStore } from '../../../src/drivers/formats/vhdx/header-store.js';
 import { findLog } from '../../../src/drivers/formats/vhdx/log.js';
 import { LogWriter } from '../../../src/drivers/formats/vhdx/log-writer.js';
@@ -46,7 +46,7 @@ async function bench(): Promise<{ made: Bench; log: LogWriter; faults: Faults }>
     }
   }
   const file = new LossyFile(() => link);
-  const store = new HeaderStore(file, parseHeader(await readVhdxHead(link), PATH));
+  const store = new HeaderStore(file, parseHeader(await readHead(link), PATH));
   return { made, log: new LogWriter(file, store, () => made.host.random()), faults };
 }
 
@@ -55,7 +55,7 @@ async function byteAfterLoss({ host }: Bench, offset: number): Promise<number> {
   const after = makeBench();
   after.host.writeFile(PATH, host.durableFile(PATH));
   const link = linkTo(await openNode(after.graph, { driver: 'file', filename: PATH }, { readOnly: true }), 1);
-  const header = parseHeader(await readVhdxHead(link), PATH);
+  const header = parseHeader(await readHead(link), PATH);
   const read = (at: number, buffer: Uint8Array): Promise<void> => link.read(at, buffer);
   const log = await findLog(read, header, link.length, PATH);
   const bytes = new Uint8Array(BYTES);

@@ -1,7 +1,7 @@
 // A header that says where in the file the name of the backing file is: both are read as one piece of bytes, the name behind the header.
 
 import type { Child } from '../../../block/child.js';
-import { readHead } from '../../../block/stale.js';
+import { readUpTo } from '../../../block/stale.js';
 import { viewOf } from '../../../util/bytes.js';
 
 /** Where a name is in the file: bytes, which need not be there. */
@@ -17,7 +17,7 @@ export async function readHeadAndName(
   maxBytes: number,
   placeOf: (header: DataView) => NamePlace | null,
 ): Promise<Uint8Array> {
-  const head = await readHead(link, headerBytes);
+  const head = await readUpTo(link, headerBytes);
   const place = head.length < headerBytes ? null : placeOf(viewOf(head));
   if (place === null) return head;
   const inFile = Math.min(place.length, maxBytes, link.length - place.offset);

@@ -6,6 +6,8 @@
 // each sector of the extent (set: it was written; else zeroes), rounded up to whole sectors, and the extent.
 // Source: Bochs' documentation of its disk images ("redolog").
 
+import type { Child } from '../../../block/child.js';
+import { readUpTo } from '../../../block/stale.js';
 import { BlockError } from '../../../util/errors.js';
 import { isPowerOfTwo, roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { probeBochs } from './probe.js';
@@ -53,4 +55,11 @@ export function parseHeader(head: Uint8Array, path: string): Header {
   const bitmapBytes = roundUp(at(Field.bitmapBytes), SECTOR_BYTES);
   if (bitmapBytes * 8 < extentBytes / SECTOR_BYTES) fail(`A bitmap of ${bitmapBytes} bytes is too small for an extent`);
   return { size, catalogOffset: at(Field.headerBytes), entries, bitmapBytes, extentBytes };
+}
+
+/** The header, and behind it the catalog, as far as the file has it. Rejects as `parseHeader`, and with `io`. */
+export async function readHead(link: Child): Promise<Uint8Array> {
+  const head = await readUpTo(link, HEADER_BYTES);
+  const { catalogOffset, entries } = parseHeader(head, link.filename);
+  return Buffer.concat([head, await readUpTo(link, 4 * entries, catalogOffset)]);
 }

@@ -5,7 +5,9 @@
 // All numbers are big-endian. A block lies between its offset and the next one, as a stream of zlib (RFC 1950), and has the bytes of a block when it is decompressed.
 // Source: the format as create_compressed_fs writes it.
 
-import { viewOf } from '../../../util/bytes.js';
+import type { Child } from '../../../block/child.js';
+import { readUpTo } from '../../../block/stale.js';
+import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 
@@ -39,6 +41,13 @@ export function parseHeader(head: Uint8Array, path: string): Header {
   return { blockBytes, blocks };
 }
 
+/** The header, and behind it the offsets of the blocks, as far as the file has them. Rejects as `parseHeader`, and with `io`. */
+export async function readHead(link: Child): Promise<Uint8Array> {
+  const head = await readUpTo(link, HEADER_BYTES);
+  const { blocks } = parseHeader(head, link.filename);
+  return Buffer.concat([head, await readUpTo(link, 8 * (blocks + 1), HEADER_BYTES)]);
+}
+
 /** Where the blocks lie. */
 export class Offsets {
   readonly #view: DataView;
@@ -62,6 +71,6 @@ export class Offsets {
 
   /** Offset of block `index` in the file; behind the last block, where that ends. */
   at(index: number): number {
-    return Number(this.#view.getBigUint64(8 * index));
+    return viewBe64(this.#view, 8 * index);
   }
 }

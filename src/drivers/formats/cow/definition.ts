@@ -1,4 +1,4 @@
-// The driver definition of cow: how an image is recognised, opened and created.
+// The driver definition of cow: how an image is opened and created.
 
 import { skipFilters } from '../../../block/chain.js';
 import { openBacking } from '../../../block/node/format.js';
@@ -10,7 +10,7 @@ import { SECTOR_BYTES } from '../../../util/numbers.js';
 import { describeFile } from './backing.js';
 import { COW_CREATE_OPTIONS, checkCowCreate, createCow } from './create.js';
 import { CowNode } from './driver.js';
-import { readCowHead } from './header.js';
+import { readHead } from './header.js';
 
 async function openCow(request: OpenRequest<'cow'>): Promise<CowNode> {
   const { graph, node, use } = request;
@@ -18,7 +18,7 @@ async function openCow(request: OpenRequest<'cow'>): Promise<CowNode> {
   const image = await openByHead(
     request,
     file,
-    readCowHead,
+    readHead,
     (head) => new CowNode(graph, node, file, head, ROLES.image.permissions(use)),
   );
   await openBacking(request, image);

@@ -15,7 +15,7 @@
 // Source: the comments and tables of user-mode-linux on its COW files; what Debian's uml_mkcow makes, and uml_moo reads of images that were encoded by it.
 
 import type { Child } from '../../../block/child.js';
-import { readHead } from '../../../block/stale.js';
+import { readUpTo } from '../../../block/stale.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
 import { decodeName } from '../../../util/name-bytes.js';
@@ -101,8 +101,8 @@ export interface Header {
   dataOffset: number;
 }
 
-export function readCowHead(link: Child): Promise<Uint8Array> {
-  return readHead(link, MAX_HEADER_BYTES);
+export function readHead(link: Child): Promise<Uint8Array> {
+  return readUpTo(link, MAX_HEADER_BYTES);
 }
 
 /** `length`: of the file. Throws `invalid-image`, `unsupported`. */

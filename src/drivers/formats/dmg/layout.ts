@@ -3,7 +3,7 @@
 // It is read as one array, so that it can be read again and compared: | where the trailer lies, 8 bytes | trailer | tables |
 
 import type { Child } from '../../../block/child.js';
-import { readHead } from '../../../block/stale.js';
+import { readUpTo } from '../../../block/stale.js';
 import { getBe64, putBe64 } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { findTrailer, type Header, parseTrailer, SEARCHED_BYTES, TRAILER_BYTES } from './header.js';
@@ -15,7 +15,7 @@ const PLACE_BYTES = 8;
 /** Rejects with `invalid-image` where there is no trailer, or where it makes no sense, and with `limit`. */
 export async function readLayout(link: Child): Promise<Uint8Array> {
   const { length, filename } = link;
-  const tail = await readHead(link, SEARCHED_BYTES, Math.max(0, length - SEARCHED_BYTES));
+  const tail = await readUpTo(link, SEARCHED_BYTES, Math.max(0, length - SEARCHED_BYTES));
   const at = findTrailer(tail);
   if (at < 0) {
     const reason =

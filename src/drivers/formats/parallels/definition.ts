@@ -1,8 +1,8 @@
-// The driver definition of parallels: how an image is recognised, opened and created.
+// The driver definition of parallels: how an image is opened and created.
 
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { openByHead, readHead } from '../../../block/stale.js';
+import { openByHead, readUpTo } from '../../../block/stale.js';
 import { checkParallelsCreate, createParallels, measureParallels, PARALLELS_CREATE_OPTIONS } from './create.js';
 import { ParallelsNode } from './driver.js';
 import { PARALLELS_FINDING_WORDS } from './finding-words.js';
@@ -14,7 +14,7 @@ async function openParallels(request: OpenRequest<'parallels'>): Promise<Paralle
   const image = await openByHead(
     request,
     file,
-    (link) => readHead(link, HEADER_BYTES),
+    (link) => readUpTo(link, HEADER_BYTES),
     (head) => new ParallelsNode(graph, node, file, head, ROLES.image.permissions(use)),
   );
   await image.load(forRepair);

@@ -1,7 +1,7 @@
-// The driver definition of qcow: how an image is recognised, opened and created.
+// The driver definition of qcow: how an image is opened and created.
 
 import { openBacking } from '../../../block/node/format.js';
-import { readHead } from '../../../block/probe.js';
+import { readFirstSector } from '../../../block/probe.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { openByHead } from '../../../block/stale.js';
@@ -11,7 +11,7 @@ import { checkFormat, completeEncryption } from '../encryption/options.js';
 import { checkPassword } from '../encryption/password.js';
 import { createQcow, planQcow, QCOW_CREATE_OPTIONS } from './create.js';
 import { QcowNode } from './driver.js';
-import { cryptMethodIn, type Header, readQcowHead } from './header.js';
+import { cryptMethodIn, type Header, readHead } from './header.js';
 
 async function openQcow(request: OpenRequest<'qcow'>): Promise<QcowNode> {
   const { graph, node, options, use, onlyHeader } = request;
@@ -25,7 +25,7 @@ async function openQcow(request: OpenRequest<'qcow'>): Promise<QcowNode> {
     return openLegacyAes(graph, secret);
   };
   let cipher: SectorCipher | null = null;
-  const image = await openByHead(request, file, readQcowHead, (head) => {
+  const image = await openByHead(request, file, readHead, (head) => {
     // Of a header that has changed meanwhile.
     cipher?.close();
     cipher = null;
@@ -60,6 +60,6 @@ export const qcowDriver: DriverDefinition<'qcow'> = {
   openWith: ({ encrypt }) =>
     encrypt === undefined ? {} : { encrypt: { format: 'aes', 'key-secret': encrypt['key-secret'] } },
   complete: (options, file) =>
-    completeEncryption(options, async () => (cryptMethodIn(await readHead(file)) === CRYPT_AES ? 'aes' : null)),
+    completeEncryption(options, async () => (cryptMethodIn(await readFirstSector(file)) === CRYPT_AES ? 'aes' : null)),
   create: (request) => createQcow(request),
 };

@@ -43,7 +43,7 @@ export class QcowNode extends BlocksNode {
   #isEmpty = false;
 
   /**
-   * `head`: what `readQcowHead` has read of `file`. `open` opens the cipher of an encrypted image, which is the node's own from then on, and closed with it; null where nobody will
+   * `head`: what `readHead` has read of `file`. `open` opens the cipher of an encrypted image, which is the node's own from then on, and closed with it; null where nobody will
    * read its content. Throws as `parseHead` and as `open`.
    */
   constructor(

@@ -68,7 +68,7 @@ export function cryptMethodIn(head: Uint8Array): number {
 }
 
 /** The header, and behind it the name of the backing file where there is one within the limits. */
-export function readQcowHead(link: Child): Promise<Uint8Array> {
+export function readHead(link: Child): Promise<Uint8Array> {
   return readHeadAndName(link, HEADER_BYTES, MAX_BACKING_NAME_BYTES, (view) => {
     const offset = viewBe64(view, Field.backingNameOffset);
     return offset === 0 ? null : { offset, length: view.getUint32(Field.backingNameBytes) };
@@ -81,7 +81,7 @@ export interface ParsedHead {
   backingFile: string | null;
 }
 
-/** `head`: what `readQcowHead` has read of a file of `fileBytes`. Throws `invalid-image`, `unsupported`, `limit`, in QEMU's words where QEMU refuses the image, too. */
+/** `head`: what `readHead` has read of a file of `fileBytes`. Throws `invalid-image`, `unsupported`, `limit`, in QEMU's words where QEMU refuses the image, too. */
 export function parseHead(head: Uint8Array, fileBytes: number, path: string): ParsedHead {
   const fail = (code: 'invalid-image' | 'unsupported' | 'limit', reason: string): never => {
     throw BlockError.at(path, code, reason, { operation: 'open' });

@@ -7,7 +7,7 @@
 import type { Child } from '../../../block/child.js';
 import type { Graph } from '../../../block/graph.js';
 import type { BlockNode } from '../../../block/node/node.js';
-import { readHead } from '../../../block/probe.js';
+import { readFirstSector } from '../../../block/probe.js';
 import type { ImageInfoSpecificQCow2Encryption } from '../../../schema/generated/types.js';
 import type { LooseOptions } from '../../../schema/loose-options.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
@@ -83,7 +83,7 @@ function formatOf(method: number): EncryptionFormat {
 /** What options that name a password and no format mean: see `completeEncryption` of qcow. */
 export function completeOptions(options: LooseOptions, file: BlockNode): Promise<LooseOptions> {
   return completeEncryption(options, async () => {
-    const head = await readHead(file);
+    const head = await readFirstSector(file);
     return formatOf(head.length < Field.cryptMethod + 4 ? 0 : viewOf(head).getUint32(Field.cryptMethod));
   });
 }

@@ -9,7 +9,7 @@ import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenChild, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { openByHead, readHead } from '../../../block/stale.js';
+import { openByHead, readUpTo } from '../../../block/stale.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
 import { bestEffort } from '../../../util/best-effort.js';
@@ -43,10 +43,10 @@ import { streamQcow2 } from './streamed.js';
 import type { HostOffset } from './types.js';
 
 /** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
-async function readHeader(file: Child): Promise<Uint8Array> {
-  const head = await readHead(file, 1 << 16);
+async function readHead(file: Child): Promise<Uint8Array> {
+  const head = await readUpTo(file, 1 << 16);
   const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
-  return clusterBits > 16 && clusterBits <= 21 ? readHead(file, 2 ** clusterBits) : head;
+  return clusterBits > 16 && clusterBits <= 21 ? readUpTo(file, 2 ** clusterBits) : head;
 }
 
 /**
@@ -58,7 +58,7 @@ async function openQcow2(request: OpenRequest<'qcow2'>, file: BlockNode): Promis
   const path = file.filename;
   let encryption: ImageEncryption | null = null;
   try {
-    const opened = await openByHead(request, file, readHeader, async (head, look) => {
+    const opened = await openByHead(request, file, readHead, async (head, look) => {
       const header = parseHeader(head, path, { forRepair });
       const clusterSize = 2 ** header.clusterBits;
       const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);

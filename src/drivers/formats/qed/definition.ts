@@ -1,4 +1,4 @@
-// The driver definition of qed: how an image is recognised, opened and created.
+// The driver definition of qed: how an image is opened and created.
 
 import { openBacking } from '../../../block/node/format.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
@@ -7,7 +7,7 @@ import { openByHead } from '../../../block/stale.js';
 import { createQed, planQed, QED_CREATE_OPTIONS } from './create.js';
 import { QedNode } from './driver.js';
 import { QED_FINDING_WORDS } from './finding-words.js';
-import { readQedHead } from './header.js';
+import { readHead } from './header.js';
 
 async function openQed(request: OpenRequest<'qed'>): Promise<QedNode> {
   const { graph, node, use, forRepair } = request;
@@ -15,7 +15,7 @@ async function openQed(request: OpenRequest<'qed'>): Promise<QedNode> {
   const image = await openByHead(
     request,
     file,
-    readQedHead,
+    readHead,
     (head) => new QedNode(graph, node, file, head, ROLES.image.permissions(use)),
   );
   if (!node.readOnly && !forRepair) await image.becomeWritable();

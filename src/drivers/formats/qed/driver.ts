@@ -50,7 +50,7 @@ export class QedNode extends BlocksNode {
   #isMarked = false;
   #marking: Promise<void> | null = null;
 
-  /** `head`: what `readQedHead` has read of `file`. Throws as `parseHead`. */
+  /** `head`: what `readHead` has read of `file`. Throws as `parseHead`. */
   constructor(graph: Graph, node: NodeOptions, file: BlockNode, head: Uint8Array, permissions: Permissions) {
     super(graph, node);
     this.filename = formatNodeName(this.driver, {}, file);

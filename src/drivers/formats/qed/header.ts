@@ -79,7 +79,7 @@ export function isTableSize(clusters: number): boolean {
 }
 
 /** The header, and behind it the name of the backing file where there is one within the limits. */
-export function readQedHead(link: Child): Promise<Uint8Array> {
+export function readHead(link: Child): Promise<Uint8Array> {
   return readHeadAndName(link, HEADER_BYTES, MAX_BACKING_NAME_BYTES + 1, (view) => {
     if ((view.getUint32(Field.features, true) & Feature.backingFile) === 0) return null;
     return {
@@ -95,7 +95,7 @@ export interface ParsedHead {
   backingFile: string | null;
 }
 
-/** `head`: what `readQedHead` has read of a file of `fileBytes`. Throws `invalid-image`, `unsupported`, `limit`, in QEMU's words where QEMU refuses the image, too. */
+/** `head`: what `readHead` has read of a file of `fileBytes`. Throws `invalid-image`, `unsupported`, `limit`, in QEMU's words where QEMU refuses the image, too. */
 export function parseHead(head: Uint8Array, fileBytes: number, path: string): ParsedHead {
   const fail = (code: 'invalid-image' | 'unsupported' | 'limit', reason: string): never => {
     throw BlockError.at(path, code, reason, { operation: 'open' });

@@ -1,8 +1,8 @@
-// The driver definition of vdi: how an image is recognised, opened and created.
+// The driver definition of vdi: how an image is opened and created.
 
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { openByHead, readHead } from '../../../block/stale.js';
+import { openByHead, readUpTo } from '../../../block/stale.js';
 import { checkVdiCreate, createVdi, measureVdi, VDI_CREATE_OPTIONS } from './create.js';
 import { VdiNode } from './driver.js';
 import { VDI_FINDING_WORDS } from './finding-words.js';
@@ -14,7 +14,7 @@ async function openVdi(request: OpenRequest<'vdi'>): Promise<VdiNode> {
   return openByHead(
     request,
     file,
-    (link) => readHead(link, HEADER_BYTES),
+    (link) => readUpTo(link, HEADER_BYTES),
     (head) => new VdiNode(graph, node, file, head, ROLES.image.permissions(use)),
   );
 }

@@ -1,4 +1,4 @@
-// The driver definition of vhdx: how an image is recognised, opened and created.
+// The driver definition of vhdx: how an image is opened and created.
 
 import type { BlockNode } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
@@ -10,7 +10,7 @@ import { checkVhdxCreate, createVhdx, measureVhdx, VHDX_CREATE_OPTIONS } from '.
 import { VhdxDifferencingNode } from './differencing.js';
 import { VhdxNode } from './driver.js';
 import { VHDX_FINDING_WORDS } from './finding-words.js';
-import { readVhdxHead } from './header.js';
+import { readHead } from './header.js';
 import { readImage } from './image.js';
 import { guidText } from './parent.js';
 
@@ -18,7 +18,7 @@ async function openVhdx(request: OpenRequest<'vhdx'>): Promise<VhdxNode | VhdxDi
   const { graph, node, use, forRepair, options } = request;
   const file = await request.openChild('file', null, 'image');
   const opening = { file, permissions: ROLES.image.permissions(use) };
-  const opened = await openByHead(request, file, readVhdxHead, async (head, look) => {
+  const opened = await openByHead(request, file, readHead, async (head, look) => {
     const image = await look((link) => readImage(link, head));
     if (image.parent !== null) return new VhdxDifferencingNode(graph, node, image, image.parent, opening);
     return new VhdxNode(graph, node, image, opening);

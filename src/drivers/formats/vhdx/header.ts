@@ -11,7 +11,7 @@
 // Source: [MS-VHDX], "Virtual Hard Disk v2 (VHDX) File Format", 7.0.
 
 import type { Child } from '../../../block/child.js';
-import { readHead } from '../../../block/stale.js';
+import { readUpTo } from '../../../block/stale.js';
 import { viewLe64, viewOf } from '../../../util/bytes.js';
 import { crc32c } from '../../../util/crc32c.js';
 import { BlockError } from '../../../util/errors.js';
@@ -96,17 +96,17 @@ const PARTS: readonly (readonly [offset: number, length: number])[] = [
 ];
 
 /** The file identifier, both headers and both region tables, one behind the other; zeroes beyond the end of the file. Rejects with `io`. */
-export async function readVhdxHead(link: Child): Promise<Uint8Array> {
+export async function readHead(link: Child): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for (const [offset, length] of PARTS) {
     const part = new Uint8Array(length);
-    part.set(await readHead(link, length, offset));
+    part.set(await readUpTo(link, length, offset));
     parts.push(part);
   }
   return Buffer.concat(parts);
 }
 
-/** Part `index` of what `readVhdxHead` has read. */
+/** Part `index` of what `readHead` has read. */
 function partOf(head: Uint8Array, index: number): Uint8Array {
   const offset = PARTS.slice(0, index).reduce((sum, [, length]) => sum + length, 0);
   return head.subarray(offset, offset + PARTS[index][1]);

@@ -20,7 +20,7 @@ export interface Image {
   parent: ParentLocator | null;
 }
 
-/** `head`: what `readVhdxHead` has read of `link`. Rejects with `invalid-image`, `unsupported`, `corrupt-image`, `io`. */
+/** `head`: what `readHead` has read of `link`. Rejects with `invalid-image`, `unsupported`, `corrupt-image`, `io`. */
 export async function readImage(link: Child, head: Uint8Array): Promise<Image> {
   const path = link.filename;
   const plain = readerOf(link);

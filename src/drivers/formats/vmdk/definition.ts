@@ -1,4 +1,4 @@
-// The driver definition of vmdk: how an image is recognised, opened and created.
+// The driver definition of vmdk: how an image is opened and created.
 
 import type { DriverDefinition } from '../../../block/registry.js';
 import { checkVmdkCreate, createVmdk, isFlatVmdk, measureVmdk, VMDK_CREATE_OPTIONS, vmdkPartsAt } from './create.js';

@@ -6,7 +6,7 @@ import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { openByHead, readHead, refuseChanged } from '../../../block/stale.js';
+import { openByHead, readUpTo, refuseChanged } from '../../../block/stale.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
@@ -25,10 +25,10 @@ import { parseSeHeader, SE_HEADER_BYTES, type SeHeader, volatileOffset } from '.
 const FOOTER_BYTES = 3 * HEADER_BYTES;
 
 /** All that decides how the image is opened: the header, the descriptor, and the footer. Rejects with `io`. */
-async function readDeciding(link: Child): Promise<Uint8Array> {
-  const start = await readHead(link, HEADER_BYTES);
-  if (!isSparse(start)) return readHead(link, MAX_DESCRIPTOR_BYTES);
-  const head = await readHead(link, HEADER_BYTES + EMBEDDED_BYTES);
+async function readHead(link: Child): Promise<Uint8Array> {
+  const start = await readUpTo(link, HEADER_BYTES);
+  if (!isSparse(start)) return readUpTo(link, MAX_DESCRIPTOR_BYTES);
+  const head = await readUpTo(link, HEADER_BYTES + EMBEDDED_BYTES);
   const at = footerOffset(start, link.length);
   if (at === null) return head;
   const footer = new Uint8Array(Math.min(FOOTER_BYTES, link.length - at));
@@ -43,7 +43,7 @@ function isSparse(head: Uint8Array): boolean {
   return hasMagic(head, 'KDMV') || hasMagic(head, 'COWD');
 }
 
-/** The header in what `readDeciding` has read. Throws `invalid-image`, `unsupported`. */
+/** The header in what `readHead` has read. Throws `invalid-image`, `unsupported`. */
 function headerIn(bytes: Uint8Array, file: BlockNode): SparseHeader {
   const path = file.filename;
   const start = bytes.subarray(0, HEADER_BYTES);
@@ -74,7 +74,7 @@ function checkDirectories(header: SparseHeader, from: number, file: BlockNode): 
 export async function openVmdk(request: OpenRequest<'vmdk'>): Promise<VmdkNode> {
   const { graph, node, use } = request;
   const file = await request.openChild('file', null, 'image');
-  const image = await openByHead(request, file, readDeciding, async (bytes) => {
+  const image = await openByHead(request, file, readHead, async (bytes) => {
     const isOne = isSparse(bytes);
     const { parts, heads } = isOne ? ownExtent(bytes, file) : await extentsApart(request, bytes, file);
     const opened = new VmdkNode(graph, node, file, parts, ROLES.image.permissions(use));
@@ -170,7 +170,7 @@ async function headOf(request: OpenRequest<'vmdk'>, node: BlockNode, line: Exten
     perm: Perm.CONSISTENT_READ,
     shared: PERM_ALL,
   };
-  const read = line.kind === 'SESPARSE' ? readSeHeader : readDeciding;
+  const read = line.kind === 'SESPARSE' ? readSeHeader : readHead;
   return { read, bytes: await withLink(node, look, read) };
 }
 
@@ -193,8 +193,8 @@ function sparseHeaderIn(head: Uint8Array, node: BlockNode): SparseHeader {
 
 /** The constant header, and the volatile one behind it. */
 async function readSeHeader(link: Child): Promise<Uint8Array> {
-  const constant = await readHead(link, SE_HEADER_BYTES);
-  const volatile = await readHead(link, SE_HEADER_BYTES, volatileOffset(constant, link.length));
+  const constant = await readUpTo(link, SE_HEADER_BYTES);
+  const volatile = await readUpTo(link, SE_HEADER_BYTES, volatileOffset(constant, link.length));
   return Buffer.concat([constant, volatile]);
 }
 

@@ -1,4 +1,4 @@
-// The driver definition of vpc: how an image is recognised, opened and created.
+// The driver definition of vpc: how an image is opened and created.
 
 import { formatNodeName } from '../../../block/filename.js';
 import type { BlockNode } from '../../../block/node/node.js';
