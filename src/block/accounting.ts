@@ -17,7 +17,7 @@ export type RequestKind = 'read' | 'write' | 'flush' | 'discard';
 const NS_PER_MS = 1e6;
 
 /** Figures of one kind. */
-export class KindFigures {
+class KindFigures {
   failed = 0;
   /** Refused before anything was done. */
   invalid = 0;

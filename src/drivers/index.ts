@@ -30,7 +30,7 @@ import { probeQcow } from './formats/qcow/probe.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { qedDriver } from './formats/qed/definition.js';
 import { probeQed } from './formats/qed/probe.js';
-import { rawDriver } from './formats/raw/driver.js';
+import { rawDriver } from './formats/raw/definition.js';
 import { vdiDriver } from './formats/vdi/definition.js';
 import { probeVdi } from './formats/vdi/probe.js';
 import { vhdxDriver } from './formats/vhdx/definition.js';

@@ -10,7 +10,7 @@ import { Job, type JobOptions } from './job.js';
 const ID = /^[A-Za-z][A-Za-z0-9._-]*$/;
 
 /** Throws `invalid-argument`. */
-export function checkJobId(id: string): void {
+function checkJobId(id: string): void {
   if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
 }
 

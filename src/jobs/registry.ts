@@ -35,8 +35,3 @@ export function findJobType<A extends CommonArguments>(name: string): JobTypeDef
   if (found !== undefined) return found as JobTypeDefinition<A>;
   throw new BlockError('invalid-argument', `Unknown job type '${name}'`);
 }
-
-/** Names of all job types. */
-export function jobTypeNames(): string[] {
-  return [...TYPES.keys()];
-}

@@ -30,7 +30,7 @@ export async function checkImage(
 }
 
 /** Opens an image to be repaired. */
-export function repairer(graph: Graph): ImageOpener {
+function repairer(graph: Graph): ImageOpener {
   return (image, options) => openNode(graph, image, { ...options, readOnly: false, forRepair: true });
 }
 

@@ -92,11 +92,7 @@ export interface SlotRequest {
  * Checks the options, in QEMU's words, and returns what changes the image; it may be called once. Rejects with `invalid-argument`, `not-found`, `permission`
  * (a password that opens nothing), `limit`, `io`.
  */
-export async function planSlots(
-  context: SlotContext,
-  place: SlotPlace,
-  request: SlotRequest,
-): Promise<() => Promise<void>> {
+async function planSlots(context: SlotContext, place: SlotPlace, request: SlotRequest): Promise<() => Promise<void>> {
   const { keyslot, state } = request.options;
   if (keyslot !== undefined && (keyslot < 0 || keyslot >= SLOT_COUNT)) {
     const shown = state === 'active' ? BigInt.asUintN(32, BigInt(keyslot)) : keyslot;

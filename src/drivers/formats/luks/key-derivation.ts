@@ -17,7 +17,7 @@ const TRIAL_MS = 100;
 /** Fewer than the number of trials that any processor needs. */
 const MAX_TRIALS = 20;
 const MAX_ITERATIONS = 2 ** 31 - 1;
-export const MIN_ITERATIONS = 1000;
+const MIN_ITERATIONS = 1000;
 export const DEFAULT_ITER_TIME_MS = 2000;
 
 /** Iterations a millisecond for keys of so many bytes, measured: trials of twice the length, until one takes long enough to tell. */

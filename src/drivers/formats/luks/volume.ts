@@ -74,7 +74,7 @@ export async function openVolume(
 export type LuksCreateOptions = Omit<QCryptoBlockCreateOptionsLUKS, 'key-secret'>;
 
 /** The algorithms of a new disk. Throws `unsupported`, `invalid-argument`. */
-export function algorithmsFor(options: LuksCreateOptions, path: string): Algorithms {
+function algorithmsFor(options: LuksCreateOptions, path: string): Algorithms {
   const vectors = options['ivgen-alg'] ?? 'plain64';
   const vectorHash = options['ivgen-hash-alg'] ?? (vectors === 'essiv' ? 'sha256' : undefined);
   const algorithms: Algorithms = {

@@ -21,12 +21,6 @@ export interface BitmapHome {
   requestsPassed(): Promise<void> | null;
 }
 
-/** A contiguous table in a file, bytes. */
-export interface TablePlace {
-  offset: HostOffset;
-  entries: number;
-}
-
 export class KeptBitmap implements BitmapStorage {
   readonly bitmap: DirtyBitmap;
   readonly #home: BitmapHome;

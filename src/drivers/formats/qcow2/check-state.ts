@@ -66,7 +66,7 @@ const MAX_BEYOND = 1 << 26;
 const BEYOND_PAGE_BITS = 15;
 
 /** Which of the clusters behind the end of a file are pointed to, by their distance from the end: a bit each, in pages that are made where there is one. */
-export class ClustersBeyond {
+class ClustersBeyond {
   readonly #pages = new Map<number, Uint8Array>();
 
   note(first: number, count: number): void {

@@ -32,7 +32,7 @@ const READ_AHEAD_BYTES = 4 << 20;
 const INDEX_SPAN = 2 ** 32;
 
 /** `activeIndex`: no L1 entry of the disk points to the table; several do, so that nothing of it can be changed. */
-export const NOT_ACTIVE = -1;
+const NOT_ACTIVE = -1;
 export const SEVERAL = -2;
 
 /** Entries that would be dropped, in a dry run. */

@@ -71,7 +71,7 @@ export async function changeHeader(image: Qcow2Image, change: () => HeaderChange
 }
 
 /** The same for a caller that has the commits to itself (`Committer.exclusive`). */
-export async function writeHeaderChange(image: Qcow2Image, change: HeaderChange): Promise<void> {
+async function writeHeaderChange(image: Qcow2Image, change: HeaderChange): Promise<void> {
   const { fields = {}, layouts: ways = [image.extensions], backingFile = image.backingFile } = change;
   const header = { ...image.header, ...fields };
   const name = backingFile === null ? null : encodeName(backingFile);

@@ -10,7 +10,7 @@ import { getRefcount, setRefcount } from './refcount-codec.js';
 const FEW_ITEMS = 16;
 
 /** What `settle` returns where no refcount was wrong: none has become 0, or some have. */
-export const SETTLED = -1;
+const SETTLED = -1;
 export const SETTLED_FREED = -2;
 
 /** By how much the refcounts of clusters are to change. */

@@ -21,12 +21,12 @@ import { getGuid, NO_GUID, putGuid } from './guid.js';
 export const MIB = 1 << 20;
 export const SIGNATURE = 'vhdxfile';
 /** Of the file identifier, in UTF-16. */
-export const CREATOR_OFFSET = 8;
-export const CREATOR_BYTES = 512;
+const CREATOR_OFFSET = 8;
+const CREATOR_BYTES = 512;
 export const HEADER_BYTES = 4096;
 export const HEADER_OFFSETS = [64 << 10, 128 << 10] as const;
 export const REGION_TABLE_OFFSETS = [192 << 10, 256 << 10] as const;
-export const REGION_TABLE_BYTES = 64 << 10;
+const REGION_TABLE_BYTES = 64 << 10;
 /** Of the first structure whose place is not fixed. */
 export const FIRST_REGION_OFFSET = MIB;
 /** No image has a reason to be longer: a disk has 64 TiB at most. */
@@ -236,7 +236,7 @@ function parseRegions(bytes: Uint8Array, { logOffset, logBytes }: Header, path: 
 }
 
 /** As QEMU says it. */
-export function overlapText(one: Range, other: Range): string {
+function overlapText(one: Range, other: Range): string {
   return `VHDX region ${one[0]}-${one[1]} overlaps with region ${other[0]}-${other[1]}`;
 }
 

@@ -60,7 +60,7 @@ export async function readEntries(file: ImageFile, shape: TableShape, visit: Vis
 }
 
 /** Which parts of the file, of 1 MiB each, blocks lie on. */
-export class UsedSpace {
+class UsedSpace {
   readonly #bits: Bits;
   readonly #blockUnits: number;
 

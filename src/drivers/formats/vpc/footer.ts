@@ -18,7 +18,7 @@ const EPOCH_SECONDS = 946_684_800;
 
 export const Kind = { fixed: 2, dynamic: 3, differencing: 4 } as const;
 
-export const FooterField = {
+const FooterField = {
   cookie: 0,
   features: 8,
   version: 12,
