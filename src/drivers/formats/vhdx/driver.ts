@@ -15,6 +15,7 @@ import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
 import { BegunBlocksNode } from '../blocks/begun-node.js';
 import { Commits } from '../blocks/commits.js';
+import { type Survey, survey } from './check.js';
 import { VHDX_FINDING_WORDS } from './finding-words.js';
 import { NO_GUID, randomGuid } from './guid.js';
 import { MIB } from './header.js';
@@ -25,7 +26,6 @@ import type { Parameters } from './metadata.js';
 import { repairTable } from './repair.js';
 import { ReplayedFile } from './replayed-file.js';
 import { VhdxSpace } from './space.js';
-import { type Survey, survey } from './survey.js';
 import { BlockAllocationTable, type TableShape } from './table.js';
 
 /** How an image is opened, beside what it says itself. */

@@ -3,8 +3,8 @@
 
 import type { ImageFile } from '../../image-file.js';
 import { HOLE } from '../blocks/places.js';
+import type { Survey } from './check.js';
 import type { VhdxSpace } from './space.js';
-import type { Survey } from './survey.js';
 import type { BlockAllocationTable } from './table.js';
 
 const STEP_BYTES = 4 << 20;

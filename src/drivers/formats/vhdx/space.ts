@@ -4,8 +4,8 @@ import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
 import type { BlockSource } from '../blocks/places.js';
 import { BlockSpace, type NewBlock } from '../blocks/space.js';
+import type { Survey } from './check.js';
 import { MIB } from './header.js';
-import type { Survey } from './survey.js';
 import { regionUnder, type TableShape } from './table.js';
 
 /** The next writer finds what is more. */

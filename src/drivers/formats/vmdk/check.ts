@@ -1,7 +1,4 @@
-// The check of sparse extents, and their repair: each entry points into the file, and each table has the same entries as its copy.
-//
-// Where a table and its copy differ, one of the two was written, and then power was lost. What an entry points to was durable before either, so the entry that points to
-// a grain is the right one. An entry that leads out of the file is taken from the other table; where that does not do either, the grain is lost, and becomes a hole.
+// The check of a sparse extent: each entry points into the file, and each table has the same entries as its copy (repair.ts says what becomes of one that does not).
 
 import type { RepairKind } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
@@ -23,7 +20,7 @@ export interface Checked {
 }
 
 /** A table and its copy: bytes in the file; 0: there is none. */
-interface TablePair {
+export interface TablePair {
   number: number;
   table: number;
   copy: number;
@@ -34,7 +31,7 @@ interface TablePair {
 }
 
 /** In the order of the disk. */
-async function* tablesOf(part: Checked): AsyncGenerator<TablePair> {
+export async function* tablesOf(part: Checked): AsyncGenerator<TablePair> {
   const { file, header } = part;
   const { directory, redundantDirectory, directoryEntries } = header;
   const used = new UsedSectors();
@@ -69,14 +66,14 @@ async function* tablesOf(part: Checked): AsyncGenerator<TablePair> {
   }
 }
 
-async function readTable({ file, header }: Checked, offset: number): Promise<DataView> {
+export async function readTable({ file, header }: Checked, offset: number): Promise<DataView> {
   const bytes = new Uint8Array(tableBytes(header));
   await file.read(offset, bytes);
   return new DataView(bytes.buffer);
 }
 
 /** Whether `entry` can be right. */
-function isEntrySound({ file, header }: Checked, entry: number): boolean {
+export function isEntrySound({ file, header }: Checked, entry: number): boolean {
   return entry === 0 || (entry === ZERO_ENTRY && header.zeroGrains) || entry * SECTOR_BYTES < file.length;
 }
 
@@ -112,43 +109,6 @@ export async function checkSparse(
   return found;
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
+export function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
   return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
-}
-
-/** Repairs all that a check finds: a table that nothing can be taken from is not there any more, and its grains are lost. Rejects with `io`. */
-export async function repairSparse(part: Checked): Promise<void> {
-  for await (const pair of tablesOf(part)) await repairTable(part, pair);
-  await part.file.flush();
-}
-
-async function repairTable(
-  part: Checked,
-  { number, table, copy, isTableSound, isCopySound }: TablePair,
-): Promise<void> {
-  const { file, header } = part;
-  const { directory, redundantDirectory } = header;
-  if (table === 0) return;
-  const sound = isTableSound ? table : isCopySound ? copy : 0;
-  if (sound !== table) await setDirectory(file, directory, number, sound);
-  if (redundantDirectory !== null && !(isTableSound && isCopySound)) {
-    await setDirectory(file, redundantDirectory, number, sound);
-  }
-  if (sound === 0) return;
-  const own = await readTable(part, sound);
-  const other = isTableSound && isCopySound && copy !== table ? await readTable(part, copy) : null;
-  for (let at = 0; at < header.tableEntries * ENTRY_BYTES; at += ENTRY_BYTES) {
-    const entry = own.getUint32(at, true);
-    const second = other?.getUint32(at, true) ?? 0;
-    if (entry !== 0 && isEntrySound(part, entry)) continue;
-    own.setUint32(at, isEntrySound(part, second) ? second : 0, true);
-  }
-  if (other !== null) await file.write(copy, bytesOf(own));
-  await file.write(sound, bytesOf(own));
-}
-
-async function setDirectory(file: ImageFile, directory: number, number: number, table: number): Promise<void> {
-  const entry = new Uint8Array(ENTRY_BYTES);
-  new DataView(entry.buffer).setUint32(0, table / SECTOR_BYTES, true);
-  await file.write(directory + number * ENTRY_BYTES, entry);
 }

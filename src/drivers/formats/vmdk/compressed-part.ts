@@ -12,12 +12,13 @@ import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { HOLE, holeRun, MAX_CHANGED_BYTES, readBelow, ZERO } from '../blocks/places.js';
-import { checkSparse, repairSparse } from './check.js';
+import { checkSparse } from './check.js';
 import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import type { SparseHeader } from './header.js';
 import type { ExtentPlace, WritablePart } from './part.js';
+import { repairSparse } from './repair.js';
 import type { SparseOwner } from './sparse-part.js';
 
 /** Grains that are read at once, at most. */

@@ -10,11 +10,12 @@ import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import type { Below } from '../blocks/places.js';
 import { BlockRequests } from '../blocks/requests.js';
-import { checkSparse, repairSparse } from './check.js';
+import { checkSparse } from './check.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader } from './header.js';
 import type { ExtentPlace, WritablePart } from './part.js';
+import { repairSparse } from './repair.js';
 
 /** What the extent has from the image that it belongs to. */
 export interface SparseOwner {
