@@ -38,6 +38,24 @@ describe('connections of an HTTP client', () => {
     await server.stop();
   });
 
+  it("say in the system's words why there is none", async () => {
+    const server = await TestServer.start(() => undefined);
+    await server.stop();
+    const gone = `localhost:${server.port}`;
+    const client = clientWith();
+    for (const [host, why, errno] of [
+      [gone, 'Connection refused', 'ECONNREFUSED'],
+      ['no-host.invalid', 'Name or service not known', 'ENOTFOUND'],
+    ]) {
+      const error = await failureOf(ask(client, `http://${host}/`));
+      // A system without a network may not know.
+      if (error.errno === 'EAI_AGAIN') continue;
+      const text = `the connection to ${host} failed: ${why}`;
+      expect([error.code, error.errno, error.message]).to.deep.equal(['io', errno, text]);
+    }
+    await client.close();
+  });
+
   it('say in words of their own that an answer is no HTTP', async () => {
     const server = await TestServer.start((socket) => socket.end('HTTP/1.1 000 Nothing\r\n\r\n'));
     const client = clientWith();

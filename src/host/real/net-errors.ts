@@ -12,11 +12,23 @@ const CODES: Readonly<Record<string, BlockErrorCode>> = {
   ENOTSOCK: 'invalid-argument',
 };
 
-function errnoOf(error: unknown): string | undefined {
+/** Why a host has no address, in the C library's words. */
+const NO_ADDRESS: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'Name or service not known',
+  EAI_AGAIN: 'Temporary failure in name resolution',
+};
+
+/** The name of a system error, or of one of the search for a host; undefined: it is none. */
+export function errnoOf(error: unknown): string | undefined {
   // Where several addresses were tried, the error of the first one is reported.
   const one = error instanceof AggregateError ? error.errors[0] : error;
   const code = (one as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === 'string' && /^E(?!RR_)[A-Z0-9_]+$/.test(code) ? code : undefined;
+}
+
+/** A message for a name that `errnoOf` gives. */
+export function errnoWords(errno: string): string {
+  return NO_ADDRESS[errno] ?? systemWords(errno);
 }
 
 /** `what`: the beginning of the message, e.g. `Failed to connect to '/x'`. */
@@ -30,10 +42,9 @@ export function netError(error: unknown, what: string, operation: string, path: 
       cause: error,
     });
   }
-  if (errno === 'ENOTFOUND' || errno === 'EAI_AGAIN') {
-    const words = errno === 'ENOTFOUND' ? 'Name or service not known' : 'Temporary failure in name resolution';
+  if (NO_ADDRESS[errno] !== undefined) {
     const code = errno === 'ENOTFOUND' ? 'not-found' : 'io';
-    return new BlockError(code, `address resolution failed for ${path}: ${words}`, {
+    return new BlockError(code, `address resolution failed for ${path}: ${errnoWords(errno)}`, {
       operation,
       path,
       errno,

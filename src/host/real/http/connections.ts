@@ -1,20 +1,17 @@
 // How a request gets to its server: over a connection of its own, through a proxy that is asked for it (http), or in a tunnel through a proxy (https).
 
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { buildConnector, Dispatcher, Pool } from 'undici';
 import { basic } from '../../../util/basic-auth.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import type { HttpSettings } from '../../http.js';
+import { type Connector, makeConnector } from './connector.js';
 import { connectError } from './errors.js';
 import { type HttpProxy, proxyFor } from './proxy-variables.js';
-import { trust } from './trust.js';
 
 type Undici = typeof import('undici');
-type Connector = buildConnector.connector;
 
-/** Bytes that are taken of a connection at once: by default these are 64 KiB, and each time costs several turns of the stream. */
-const READ_BYTES = 256 << 10;
 /** Servers and proxies to which connections are kept: a redirection may lead to another one each time. */
 const MOST_ORIGINS = 8;
 
@@ -53,10 +50,10 @@ export class Connections {
     this.#settings = settings;
     // What holds for the first request holds for all.
     this.#environment = { ...process.env };
-    const connect = this.#connector();
+    const connect = makeConnector(undici, settings, this.#environment, this.#connecting);
     // A request through a proxy names another server than the one that is connected to.
     this.#direct = (options, done) => connect({ ...options, servername: undefined }, done);
-    this.#inTunnel = this.#connector();
+    this.#inTunnel = connect;
   }
 
   /** Throws as `proxyFor`. */
@@ -107,44 +104,6 @@ export class Connections {
         (error: Error) => done(error, null),
       );
     });
-  }
-
-  /** Its errors are those of `connectError`. */
-  #connector(): Connector {
-    const { timeoutMs, verify } = this.#settings;
-    const plain: Connector = (options, done) => {
-      let socket: unknown;
-      const onread = {
-        // What is taken waits for its reader: the next bytes need memory of their own.
-        buffer: () => Buffer.allocUnsafeSlow(READ_BYTES),
-        callback: (length: number, bytes: Uint8Array) => (socket as Socket).push(bytes.subarray(0, length)),
-      };
-      const reading = { highWaterMark: READ_BYTES, onread };
-      const connect = this.#undici.buildConnector({ ...reading, timeout: timeoutMs } as buildConnector.BuildOptions);
-      socket = connect(options, done);
-      return socket;
-    };
-    let secure: Connector | null = null;
-    /** One for all connections: it keeps the sessions, which later handshakes go on with. */
-    const secureOne = (): Connector => {
-      const secureContext = verify ? trust(this.#environment) : undefined;
-      return this.#undici.buildConnector({ timeout: timeoutMs, secureContext, rejectUnauthorized: verify });
-    };
-    return (options, done) => {
-      let socket: unknown;
-      const ended: buildConnector.Callback = (error, connected) => {
-        if (socket instanceof Socket) this.#connecting.delete(socket);
-        if (error === null) done(null, connected!);
-        else done(connectError(error, options.host ?? options.hostname), null);
-      };
-      try {
-        if (options.protocol === 'https:') secure ??= secureOne();
-        socket = (options.protocol === 'https:' ? secure! : plain)(options, ended);
-        if (socket instanceof Socket) this.#connecting.add(socket);
-      } catch (error) {
-        ended(error as Error, null);
-      }
-    };
   }
 
   #headersFor({ credentials }: HttpProxy): Record<string, string> {

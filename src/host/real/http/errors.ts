@@ -1,6 +1,7 @@
 // Errors of undici, and of node's sockets, in words that name the server.
 
 import { BlockError } from '../../../util/errors.js';
+import { errnoOf, errnoWords } from '../net-errors.js';
 
 type LibraryError = Error & { code?: string; reason?: string };
 
@@ -31,11 +32,10 @@ export function requestError(error: LibraryError, host: string): Error {
   if (code === 'ERR_ASSERTION') {
     return new BlockError('io', `the connection to ${host} failed: the answer is not HTTP`, { cause: error });
   }
-  const isTimeout = code.startsWith('UND_ERR_') && code.endsWith('_TIMEOUT');
-  const why = isTimeout ? `${host} has not answered in time` : `the connection to ${host} failed: ${message || code}`;
-  return new BlockError('io', why, { errno: isTimeout ? 'ETIMEDOUT' : systemError(code), cause: error });
-}
-
-function systemError(code: string): string | undefined {
-  return /^E(?!RR_|PROTO$)[A-Z_]+$/.test(code) ? code : undefined;
+  if (code.startsWith('UND_ERR_') && code.endsWith('_TIMEOUT')) {
+    return new BlockError('io', `${host} has not answered in time`, { errno: 'ETIMEDOUT', cause: error });
+  }
+  const errno = errnoOf(error);
+  const why = errno === undefined ? message || code : errnoWords(errno);
+  return new BlockError('io', `the connection to ${host} failed: ${why}`, { errno, cause: error });
 }

@@ -5,11 +5,10 @@
 //   192.0.2.7, 2001:db8::1 this address
 //   192.0.2.0/24           these addresses
 
-const { BlockList, isIP } = process.getBuiltinModule('node:net');
-
 /** `host`: as `URL.hostname` gives it, in lower case, an address of IPv6 in brackets. */
 export function isLeftOut(list: string, host: string): boolean {
   if (list === '*') return true;
+  const { isIP } = net();
   const bare = host.replace(/^\[|\]$/g, '');
   const matches = isIP(bare) === 0 ? isOrIsBelow : covers;
   return list.split(/[\s,]+/).some((entry) => entry !== '' && matches(entry.toLowerCase(), bare));
@@ -22,6 +21,7 @@ function isOrIsBelow(entry: string, host: string): boolean {
 
 /** Bits that are no number, or none, stand for the address alone. */
 function covers(entry: string, address: string): boolean {
+  const { BlockList, isIP } = net();
   const [network, text = ''] = entry.split('/', 2);
   const family = isIP(address);
   if (isIP(network) !== family) return false;
@@ -32,4 +32,9 @@ function covers(entry: string, address: string): boolean {
   const list = new BlockList();
   list.addSubnet(network, bits, type);
   return list.check(address, type);
+}
+
+/** Loaded with the first request. */
+function net(): typeof import('node:net') {
+  return process.getBuiltinModule('node:net');
 }
