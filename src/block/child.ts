@@ -14,6 +14,7 @@ import {
   type Located,
   type MappingGuard,
   type MovePlace,
+  PERM_ALL,
   Perm,
   permNames,
   type TruncateOptions,
@@ -206,6 +207,11 @@ export type Use = Pick<Child, 'name' | 'role' | 'user' | 'perm' | 'shared'>;
 
 /** The same of a user that is no node. */
 export type OutsideUse = Pick<Child, 'user' | 'perm' | 'shared'> & { role: UserRole };
+
+/** Of a user that reads, and leaves all else to others. */
+export function readingUse(userName: string, role: UserRole = 'root'): OutsideUse {
+  return { user: { userName }, role, perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+}
 
 /**
  * Refuses with `permission` when `use` of `node` would conflict with one of its other users. `except` is the link that is being changed; `planned`

@@ -9,10 +9,10 @@ import { refuseAborted } from '../util/abort.js';
 import { atGuestOffset, type BlockError, toBlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
 import { type ChainStatus, chainStatus } from './chain.js';
-import { type Child, type OutsideUse, withLink } from './child.js';
+import { type Child, readingUse, withLink } from './child.js';
 import { addPiece, type LocatedPiece, locatePieces, releaseAll } from './locate-pieces.js';
 import type { BlockNode } from './node/node.js';
-import { type MappingGuard, PERM_ALL, Perm } from './types.js';
+import type { MappingGuard } from './types.js';
 import { firstUntold } from './untold.js';
 
 export interface CompareOptions {
@@ -51,12 +51,7 @@ export async function compareNodes(
 ): Promise<CompareResult> {
   const sizesDiffer = a.length !== b.length;
   if (sizesDiffer && options.strict) return { identical: false, difference: 'size', sizesDiffer };
-  const use: OutsideUse = {
-    user: { userName: 'compare' },
-    role: 'source',
-    perm: Perm.CONSISTENT_READ,
-    shared: PERM_ALL,
-  };
+  const use = readingUse('compare', 'source');
   const found = await withLink(a, use, (left) =>
     withLink(b, use, async (right) => {
       const reader = new Reader(left, right);

@@ -1,10 +1,9 @@
 // Finding out the format of an image: every format says how sure it is of the first sector; what no format knows is `raw`. What stands elsewhere has no say, as in QEMU:
 // an image that is known by its end alone (VHD of fixed size) is raw for whoever does not name its format, and a guest that writes such an end to its disk changes nothing.
 
-import { type OutsideUse, withLink } from './child.js';
+import { readingUse, withLink } from './child.js';
 import type { BlockNode } from './node/node.js';
 import { recognisers } from './registry.js';
-import { PERM_ALL, Perm } from './types.js';
 
 /** Bytes that are looked at. */
 export const PROBE_BYTES = 512;
@@ -23,7 +22,7 @@ export function probeFormat(head: Uint8Array, filename: string): string {
   return best;
 }
 
-const PROBE: OutsideUse = { user: { userName: 'probing' }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+const PROBE = readingUse('probing');
 
 /** The first sector of `node`; shorter where the node is. */
 export async function readFirstSector(node: BlockNode): Promise<Uint8Array> {

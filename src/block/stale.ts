@@ -3,11 +3,10 @@
 // that has a header, at that.
 
 import { BlockError } from '../util/errors.js';
-import { type Child, type OutsideUse, withLink } from './child.js';
+import { type Child, readingUse, withLink } from './child.js';
 import type { FormatNode } from './node/format.js';
 import type { BlockNode } from './node/node.js';
 import type { OpenRequest } from './registry.js';
-import { PERM_ALL, Perm } from './types.js';
 
 const REASON = 'The image was changed by another program while it was being opened';
 /** How often an image is opened that is always changed meanwhile. */
@@ -43,12 +42,7 @@ export async function openByHead<N extends FormatNode>(
   read: (link: Child) => Promise<Uint8Array>,
   make: (head: Uint8Array, look: Look) => N | Promise<N>,
 ): Promise<N> {
-  const use: OutsideUse = {
-    user: { userName: `node '${node.nodeName}'` },
-    role: 'root',
-    perm: Perm.CONSISTENT_READ,
-    shared: PERM_ALL,
-  };
+  const use = readingUse(`node '${node.nodeName}'`);
   const look: Look = (action) => withLink(file, use, action);
   const head = await look(read);
   const refuse = (link: Child): Promise<void> => refuseChanged({ node, onlyHeader }, link, read, head);

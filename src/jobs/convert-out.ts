@@ -8,11 +8,10 @@
 // too. A few reads are ahead of the write that is under way.
 
 import { chainStatus } from '../block/chain.js';
-import { type Child, type NodeUser, withLink } from '../block/child.js';
+import { type Child, readingUse, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { StreamedBehindTables, StreamedContent, StreamedImage, StreamedPacked } from '../block/registry.js';
 import { sameBelow } from '../block/same-below.js';
-import { PERM_ALL, Perm } from '../block/types.js';
 import type { ByteSink } from '../host/byte-stream.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { refuseAborted } from '../util/abort.js';
@@ -52,8 +51,7 @@ export interface ConvertOutOptions {
  * either side fails with: then the sink has a part of the image.
  */
 export async function convertOut(options: ConvertOutOptions): Promise<void> {
-  const user: NodeUser = { userName: 'convert' };
-  const reading = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
+  const reading = readingUse('convert', 'source');
   const { source, backing, sink, signal } = options;
   const stop = (): void => sink.stop();
   signal?.addEventListener('abort', stop);

@@ -9,15 +9,13 @@
 //
 // The header is written with each flush, and after so many entries; what it does not count yet was not flushed.
 
-import type { Child } from '../../block/child.js';
-import { withLink } from '../../block/child.js';
+import { type Child, readingUse, withLink } from '../../block/child.js';
 import { nameAsOptions } from '../../block/filename.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
 import type { OpenRequest } from '../../block/registry.js';
 import { type Permissions, ROLES } from '../../block/roles.js';
 import type { Extent, Located, WriteFlags, ZeroFlags } from '../../block/types.js';
-import { PERM_ALL, Perm } from '../../block/types.js';
 import type { BlockdevOptionsBlklogwrites } from '../../schema/generated/types.js';
 import { viewOf } from '../../util/bytes.js';
 import { BlockError } from '../../util/errors.js';
@@ -157,12 +155,7 @@ function nameOptions(options: BlockdevOptionsBlklogwrites, log: BlockNode): obje
 
 /** Reads where the log ends. Rejects with `invalid-image`. */
 async function endOf(log: BlockNode): Promise<Log> {
-  const use = {
-    user: { userName: 'blklogwrites' },
-    role: 'source',
-    perm: Perm.CONSISTENT_READ,
-    shared: PERM_ALL,
-  } as const;
+  const use = readingUse('blklogwrites', 'source');
   return withLink(log, use, async (link) => {
     const invalid = (what: string) => BlockError.at(log.filename, 'invalid-image', `The log's ${what}`);
     const head = new Uint8Array(HEADER_BYTES);

@@ -1,9 +1,8 @@
 // Prepares the reading of a damaged image whose layout is known: which clusters are metadata, which tables and entries can be used, and how content is decrypted.
 
-import { type OutsideUse, withLink } from '../../../block/child.js';
+import { readingUse, withLink } from '../../../block/child.js';
 import type { OpenRequest, SalvageOrder } from '../../../block/registry.js';
 import { SalvageLog } from '../../../block/salvage.js';
-import { PERM_ALL, Perm } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import { formatSize } from '../../../util/size.js';
@@ -199,9 +198,4 @@ async function openCipher(
 
 const MAX_LUKS_BYTES = 16 << 20;
 
-const LOOK: OutsideUse = {
-  user: { userName: 'salvage' },
-  role: 'root',
-  perm: Perm.CONSISTENT_READ,
-  shared: PERM_ALL,
-};
+const LOOK = readingUse('salvage');

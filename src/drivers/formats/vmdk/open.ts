@@ -1,13 +1,12 @@
 // Opens a VMDK image: the file that was named is the descriptor, or a sparse extent with the descriptor in it.
 
-import { type Child, type OutsideUse, withLink } from '../../../block/child.js';
+import { type Child, readingUse, withLink } from '../../../block/child.js';
 import { fileId } from '../../../block/identity.js';
 import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { openByHead, readUpTo, refuseChanged } from '../../../block/stale.js';
-import { PERM_ALL, Perm } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { hasMagic } from '../../../util/magic.js';
 import {
@@ -164,12 +163,7 @@ async function extentsApart(request: OpenRequest<'vmdk'>, bytes: Uint8Array, fil
 
 /** Of a sparse extent that is a file of its own. Rejects with `io`. */
 async function headOf(request: OpenRequest<'vmdk'>, node: BlockNode, line: ExtentLine): Promise<ExtentHead> {
-  const look: OutsideUse = {
-    user: { userName: `node '${request.node.nodeName}'` },
-    role: 'root',
-    perm: Perm.CONSISTENT_READ,
-    shared: PERM_ALL,
-  };
+  const look = readingUse(`node '${request.node.nodeName}'`);
   const read = line.kind === 'SESPARSE' ? readSeHeader : readHead;
   return { read, bytes: await withLink(node, look, read) };
 }
