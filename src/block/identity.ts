@@ -8,6 +8,17 @@ import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 import { ProtocolNode } from './node/protocol.js';
 
+/** An open file keeps its device and inode: a command that has a thousand files open asks the kernel once for each. */
+const KNOWN = new WeakMap<HostFile, string>();
+
+async function idOfOpen(file: HostFile): Promise<string> {
+  const known = KNOWN.get(file);
+  if (known !== undefined) return known;
+  const { id } = await file.info();
+  KNOWN.set(file, id);
+  return id;
+}
+
 /**
  * Device and inode of the file that `node` is stored in, the number of a block device, the socket and name of an export (a TCP one: its
  * URI); null where there is none of these.
@@ -15,7 +26,7 @@ import { ProtocolNode } from './node/protocol.js';
 export async function fileId(node: BlockNode): Promise<string | null> {
   const bottom = storageOf(node);
   const file: HostFile | null = bottom.hostFile();
-  if (file !== null) return (await file.info()).id;
+  if (file !== null) return idOfOpen(file);
   return bottom instanceof ProtocolNode ? bottom.storageId() : null;
 }
 

@@ -53,17 +53,21 @@ export async function refusePartsIn(
   path: string,
   backing: string | undefined,
 ): Promise<void> {
-  const known = [{ called: 'the image itself', at: path, id: (await statOrNull(host, path))?.id }];
+  const known = new Map<string, string>();
+  const learn = (names: readonly string[], called: string): void => {
+    for (const name of names) known.set(name, called);
+  };
+  // A path from the root, or device and inode: neither is ever taken for the other.
+  const namesOf = (at: string, id: string | undefined) => [host.absolute(at), ...(id === undefined ? [] : [id])];
+  learn(namesOf(path, (await statOrNull(host, path))?.id), 'the image itself');
+  const below = backing === undefined || parts.length === 0 ? null : await idOfFile(host, backing);
   for (const { what, path: at } of parts) {
     const id = (await statOrNull(host, at))?.id;
-    const same = known.find(
-      (one) => host.absolute(one.at) === host.absolute(at) || (id !== undefined && one.id === id),
-    );
-    if (same !== undefined) throw cannotBe(what, same.called, path);
-    if (backing !== undefined && id !== undefined && (await idOfFile(host, backing)) === id) {
-      throw cannotBe(what, 'its backing file', path);
-    }
-    known.push({ called: 'another part of it', at, id });
+    const names = namesOf(at, id);
+    const same = names.map((name) => known.get(name)).find((called) => called !== undefined);
+    if (same !== undefined) throw cannotBe(what, same, path);
+    if (below !== null && id === below) throw cannotBe(what, 'its backing file', path);
+    learn(names, 'another part of it');
   }
 }
 
