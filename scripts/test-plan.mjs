@@ -64,7 +64,13 @@ const LONGEST = [
  * Comparisons with other programs, two processes for each answer, and whole guests: more than half of the time. A run takes one of `TURNS` parts of these files, another
  * one each day, and each engine another one. `npm run test:whole` takes all.
  */
-const BY_TURNS = ['test/exports/v86/guest.test.ts', 'test/hypervisor/**', 'test/interop/**', 'test/oracle/qmp/**'];
+const BY_TURNS = [
+  'test/exports/v86/guest.test.ts',
+  'test/hypervisor/**',
+  'test/interop/**',
+  'test/oracle/locks/**',
+  'test/oracle/qmp/**',
+];
 const TURNS = 4;
 const WHOLE = process.env.DISKWRIGHT_WHOLE === '1';
 
