@@ -19,7 +19,7 @@ import { writeManPages } from './man.js';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Packages that are addons, or are loaded when they are needed: they stay outside of the bundle. */
-const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'undici', 'zstd-napi'];
+const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'ssh2', 'undici', 'zstd-napi'];
 
 /** Commands that copy, serve or measure: they run from the bundle whose modules are all there from the beginning. All others are over at once. */
 const LASTING_VERBS = [

@@ -170,7 +170,8 @@ export interface MadeImage {
  */
 export function imageTarget(filename: string): BlockdevOptions {
   const target = parseProtocolName(filename);
-  if ('filename' in target || findDriver(target.driver).takesImages) return target;
+  const { takesImages, fileAt } = findDriver(target.driver);
+  if ('filename' in target || takesImages || fileAt !== undefined) return target;
   const why = `Protocol driver '${target.driver}' does not support image creation`;
   throw new BlockError('unsupported', why, { path: filename });
 }
@@ -195,6 +196,11 @@ export async function createImage(
   const backing = 'backing-file' in options ? options['backing-file'] : undefined;
   if (backing !== undefined) await refuseItself(graph.host, filename, backing);
   if (!('filename' in target)) {
+    const file = findDriver(target.driver).fileAt?.(target);
+    if (file !== undefined) {
+      refuseBeyondFile(options, filename);
+      await createNode(graph, file);
+    }
     const whole = validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } });
     await createNode(graph, whole);
     return { newFile: null, openWith: openWithOf(whole) };
@@ -226,6 +232,17 @@ export async function createImage(
     await undoCreation(graph.host, newFile, error);
     throw error;
   }
+}
+
+/** Refuses what needs more than one file that is as long as it is said to be: another machine has no space to give in advance. Throws `unsupported`. */
+function refuseBeyondFile(options: ImageCreateOptions, path: string): void {
+  const { preallocation } = options as { preallocation?: string };
+  const fail = (why: string): never => {
+    throw new BlockError('unsupported', why, { path, operation: 'create' });
+  };
+  if (preallocation === 'falloc' || preallocation === 'full') fail(`Unsupported preallocation mode '${preallocation}'`);
+  if (partsOf(options as BlockdevCreateOptions).length > 0)
+    fail('an image there is one file: this one would have several');
 }
 
 function openWithOf(options: BlockdevCreateOptions): Readonly<Record<string, unknown>> {

@@ -53,6 +53,11 @@ export async function refuseUsedNode(graph: Graph, node: BlockNode): Promise<voi
   if (id !== null) await refuseNodeOf(graph, id, node.filename, node);
 }
 
+/** The same of what has no node yet, by its `ProtocolNode.storageId`. */
+export function refuseUsedStorage(graph: Graph, id: string, path: string): Promise<void> {
+  return refuseNodeOf(graph, id, path);
+}
+
 async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockNode): Promise<void> {
   const others = [...graph.nodes.values()].filter(
     (node) => own?.reaches(node) !== true && !node.closed && fileOf(node) === null,

@@ -2,17 +2,7 @@
 
 import { meantLine } from '../util/nearest.js';
 
-const PROTOCOLS: ReadonlySet<string> = new Set([
-  'ftp',
-  'ftps',
-  'gluster',
-  'iscsi',
-  'iser',
-  'nfs',
-  'nvme',
-  'rbd',
-  'ssh',
-]);
+const PROTOCOLS: ReadonlySet<string> = new Set(['ftp', 'ftps', 'gluster', 'iscsi', 'iser', 'nfs', 'nvme', 'rbd']);
 
 /** The line that follows the message about the unknown driver `name`, where there is something to say; `known` are those that are here. */
 export function hintOnDriver(name: string, known: Iterable<string>): string | undefined {

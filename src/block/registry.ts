@@ -190,6 +190,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly takesDescriptors?: boolean;
   /** Of a protocol without `create`: an image can be made in what exists there (an export). */
   readonly takesImages?: boolean;
+  /** Of a protocol whose names are no paths: the options of `create` for an empty file in that place. Left out: no file is made by its names. */
+  fileAt?(place: Extract<BlockdevOptions, { driver: D }>): BlockdevCreateOptions;
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
   readonly hasBacking?: boolean;
   /** An image can name a backing file, which is opened, as where it has `hasBacking`; but none is made over another, and none gets another backing file. */

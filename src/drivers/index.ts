@@ -43,6 +43,7 @@ import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { httpDriver, httpsDriver } from './protocols/http/definition.js';
 import { nbdDriver } from './protocols/nbd/definition.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
+import { sshDriver } from './protocols/ssh/definition.js';
 import { vvfatDriver } from './protocols/vvfat/definition.js';
 
 /** Registers all drivers. Must be called before anything is opened; more calls do nothing. */
@@ -52,6 +53,7 @@ export function registerDrivers(): void {
   registerDriver(nbdDriver);
   registerDriver(httpDriver);
   registerDriver(httpsDriver);
+  registerDriver(sshDriver);
   registerDriver(nullCoDriver);
   registerDriver(nullAioDriver);
   registerDriver(vvfatDriver);

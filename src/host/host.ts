@@ -10,6 +10,7 @@
 //        |  |-- Codecs   deflate, zstd, on worker threads
 //        |  |-- Ciphers  AES, PBKDF2, on worker threads
 //        |  |-- Http     requests to servers
+//        |  |-- Ssh      files of other machines
 //        |  \-- Folders  what lies below a folder, and nothing else
 //      HostFile          read, write, flush, fallocate, seek, locks
 
@@ -19,6 +20,7 @@ import type { Ciphers } from './cipher.js';
 import type { Http } from './http.js';
 import type { Net } from './net.js';
 import type { PassedDescriptors } from './passed-descriptors.js';
+import type { Ssh } from './ssh.js';
 
 /** Time of one host. Milliseconds, monotonic, fractions allowed. */
 export interface Clock {
@@ -435,6 +437,7 @@ export interface Host {
   readonly ciphers: Ciphers;
   readonly net: Net;
   readonly http: Http;
+  readonly ssh: Ssh;
   readonly characters: Characters;
   readonly folders: Folders;
   /** What other programs have passed to this one. */

@@ -36,6 +36,7 @@ import { ArenaMemory } from './memory.js';
 import { Mover, RealRun } from './move.js';
 import { RealNet } from './net.js';
 import { readSmall } from './small-file.js';
+import { RealSsh } from './ssh.js';
 import { Op } from './table.js';
 
 export type EngineName = 'io_uring' | 'threads' | 'auto';
@@ -135,6 +136,7 @@ export class RealHost implements Host {
   #ciphers: NativeCiphers | undefined;
   #net: RealNet | undefined;
   #http: RealHttp | undefined;
+  #ssh: RealSsh | undefined;
   #characters: RealCharacters | undefined;
   #folders: RealFolders | undefined;
   #mover: Mover | undefined;
@@ -172,6 +174,11 @@ export class RealHost implements Host {
   get http(): RealHttp {
     this.#http ??= new RealHttp();
     return this.#http;
+  }
+
+  get ssh(): RealSsh {
+    this.#ssh ??= new RealSsh();
+    return this.#ssh;
   }
 
   get characters(): RealCharacters {

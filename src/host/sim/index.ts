@@ -52,6 +52,7 @@ import { moveNow, SimRun } from './move.js';
 import { SimNet } from './net.js';
 import type { SimHostOptions } from './options.js';
 import { Random } from './random.js';
+import { SimSsh } from './ssh.js';
 
 export type { CrashStyle, SimHostOptions, SimRequest };
 export { type FaultPlan, type FaultRule, type LogEntry, Random, type SimFeature, type SimOperation, SimPowerLoss };
@@ -66,6 +67,8 @@ export class SimHost implements Host {
   readonly net: SimNet;
   /** A test sets who answers. */
   readonly http: SimHttp;
+  /** A test sets the files of the server, and what becomes of requests. */
+  readonly ssh: SimSsh;
   readonly characters = SIM_CHARACTERS;
   readonly folders = SIM_FOLDERS;
   /** There are no descriptors in the simulation. */
@@ -96,6 +99,7 @@ export class SimHost implements Host {
     this.ciphers = new SimCiphers(this.clock, () => this.random());
     this.net = new SimNet(this.clock);
     this.http = new SimHttp(this.clock);
+    this.ssh = new SimSsh(this.clock);
     this.context = {
       engine: this.clock,
       disk: this.disk,

@@ -554,6 +554,8 @@ export type BlockdevDriver =
   | 'raw'
   /** filter: reads as its copy-before-write node did at that moment */
   | 'snapshot-access'
+  /** protocol: a file on another machine, by SFTP */
+  | 'ssh'
   /** filter: requests go on at the rate that a throttle group allows */
   | 'throttle'
   /** format: VirtualBox's image */
@@ -662,6 +664,56 @@ export interface BlockdevOptionsCurlHttp extends BlockdevOptionsCurlBase {
 export interface BlockdevOptionsCurlHttps extends BlockdevOptionsCurlHttp {
   /** refuse a server whose certificate is not valid (default: true) */
   sslverify?: boolean;
+}
+
+/** How it is found out whether a server is the right one. */
+export type SshHostKeyCheckMode =
+  /** it is believed */
+  | 'none'
+  /** its key has this hash */
+  | 'hash'
+  /** its key is the one that the user's, or the system's, known_hosts has */
+  | 'known_hosts';
+
+/** Kinds of hashes of a key. */
+export type SshHostKeyCheckHashType =
+  /** MD5 */
+  | 'md5'
+  /** SHA-1 */
+  | 'sha1'
+  /** SHA-256 */
+  | 'sha256';
+
+/** The hash of a server's key. */
+export interface SshHostKeyHash {
+  /** its kind */
+  type: SshHostKeyCheckHashType;
+  /** its bytes in hexadecimal digits, with or without colons */
+  hash: string;
+}
+
+/** What all of {@link SshHostKeyCheck} have. */
+export interface SshHostKeyCheckBase {
+  /** how it is checked */
+  mode: SshHostKeyCheckMode;
+}
+
+/** What is demanded of a server's key. */
+export type SshHostKeyCheck =
+  | (SshHostKeyCheckBase & { mode: 'none' })
+  | (SshHostKeyCheckBase & { mode: 'hash' } & SshHostKeyHash)
+  | (SshHostKeyCheckBase & { mode: 'known_hosts' });
+
+/** Driver options of ssh. */
+export interface BlockdevOptionsSsh {
+  /** address of the server */
+  server: InetSocketAddress;
+  /** path of the file there; a relative one counts from the user's home folder */
+  path: string;
+  /** name of the user there (default: that of the user here) */
+  user?: string;
+  /** what is demanded of the server's key (default: known_hosts) */
+  'host-key-check'?: SshHostKeyCheck;
 }
 
 /** Driver options of null-co and null-aio. */
@@ -1144,6 +1196,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'ssh' } & BlockdevOptionsSsh)
   | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericCOWFormat)
@@ -1203,6 +1256,14 @@ export interface BlockdevCreateOptionsRaw {
   size: number;
   /** off, falloc or full (default: off) */
   preallocation?: PreallocMode;
+}
+
+/** Creates a file on another machine. */
+export interface BlockdevCreateOptionsSsh {
+  /** where it is to lie; an existing file is truncated to 0 bytes first */
+  location: BlockdevOptionsSsh;
+  /** bytes */
+  size: number;
 }
 
 /** Version of the format. */
@@ -1437,6 +1498,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'quorum' })
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
+  | (BlockdevCreateOptionsBase & { driver: 'ssh' } & BlockdevCreateOptionsSsh)
   | (BlockdevCreateOptionsBase & { driver: 'throttle' })
   | (BlockdevCreateOptionsBase & { driver: 'vdi' } & BlockdevCreateOptionsVdi)
   | (BlockdevCreateOptionsBase & { driver: 'vhdx' } & BlockdevCreateOptionsVhdx)
@@ -2754,6 +2816,7 @@ export type BlockdevAmendOptions =
   | (BlockdevAmendOptionsBase & { driver: 'quorum' })
   | (BlockdevAmendOptionsBase & { driver: 'raw' })
   | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
+  | (BlockdevAmendOptionsBase & { driver: 'ssh' })
   | (BlockdevAmendOptionsBase & { driver: 'throttle' })
   | (BlockdevAmendOptionsBase & { driver: 'vdi' })
   | (BlockdevAmendOptionsBase & { driver: 'vhdx' })
@@ -2960,6 +3023,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'quorum' })
   | (BlockStatsSpecificBase & { driver: 'raw' })
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
+  | (BlockStatsSpecificBase & { driver: 'ssh' })
   | (BlockStatsSpecificBase & { driver: 'throttle' })
   | (BlockStatsSpecificBase & { driver: 'vdi' })
   | (BlockStatsSpecificBase & { driver: 'vhdx' })
@@ -4102,6 +4166,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevDeviceOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'ssh' } & BlockdevOptionsSsh)
   | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle)
   | (BlockdevDeviceOptionsBase & { driver: 'vdi' } & BlockdevOptionsGenericFormat)
   | (BlockdevDeviceOptionsBase & { driver: 'vhdx' } & BlockdevOptionsGenericCOWFormat)
@@ -4272,6 +4337,11 @@ export interface QapiTypes {
   BlockdevOptionsCurlBase: BlockdevOptionsCurlBase;
   BlockdevOptionsCurlHttp: BlockdevOptionsCurlHttp;
   BlockdevOptionsCurlHttps: BlockdevOptionsCurlHttps;
+  SshHostKeyCheckMode: SshHostKeyCheckMode;
+  SshHostKeyCheckHashType: SshHostKeyCheckHashType;
+  SshHostKeyHash: SshHostKeyHash;
+  SshHostKeyCheck: SshHostKeyCheck;
+  BlockdevOptionsSsh: BlockdevOptionsSsh;
   BlockdevOptionsNull: BlockdevOptionsNull;
   BlockdevOptionsVVFAT: BlockdevOptionsVVFAT;
   BlockdevOptionsGenericFormat: BlockdevOptionsGenericFormat;
@@ -4309,6 +4379,7 @@ export interface QapiTypes {
   BlockdevCreateOptionsFile: BlockdevCreateOptionsFile;
   BlockdevCreateOptionsLUKS: BlockdevCreateOptionsLUKS;
   BlockdevCreateOptionsRaw: BlockdevCreateOptionsRaw;
+  BlockdevCreateOptionsSsh: BlockdevCreateOptionsSsh;
   BlockdevQcow2Version: BlockdevQcow2Version;
   Qcow2CompressionType: Qcow2CompressionType;
   BlockdevCreateOptionsQcow2: BlockdevCreateOptionsQcow2;
