@@ -21,6 +21,10 @@ const PACKAGES = {
   'nbd-client': ['nbd-client'],
   socat: ['socat'],
   nginx: ['nginx-light', 'nginx'],
+  sshd: ['openssh-server'],
+  'ssh-agent': ['openssh-client'],
+  // QEMU's ssh driver, which is a module.
+  'block-ssh.so': ['qemu-block-extra'],
   nc: ['netcat-openbsd', 'netcat-traditional'],
   'grub-mkimage': ['grub-common'],
   'qemu-system-x86_64': ['qemu-system-x86'],
@@ -36,6 +40,8 @@ const PACKAGES = {
 export const PEERS = Object.keys(PACKAGES);
 
 function has(program) {
+  if (program.endsWith('.so'))
+    return spawnSync('sh', ['-c', `ls /usr/lib/*/qemu/${program}`], { stdio: 'ignore' }).status === 0;
   // nbd-client is where Debian keeps what is for administrators.
   return spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin"; command -v ${program}`]).status === 0;
 }

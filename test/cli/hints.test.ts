@@ -96,15 +96,15 @@ describe('hints', function () {
       'info --output=jsn disk.qcow2',
       'bitmap add a b',
     ];
-    for (const line of [...lines, 'info -f bochs disk.qcow2', 'info ssh://host/disk', 'info -']) {
+    for (const line of [...lines, 'info -f bochs disk.qcow2', 'info rbd://host/disk', 'info -']) {
       expect(shop.shim('qemu-img', ...line.split(' ')).stderr, line).to.match(/^qemu-img: .*\n$/);
     }
   });
 
   it("say that a protocol is QEMU's", () => {
-    expect(shop.ours('info', 'ssh://host/disk').stderr).to.equal(
-      "diskwright: Could not open 'ssh://host/disk': Unknown protocol 'ssh'\n" +
-        "Diskwright does not have the protocol 'ssh' yet; nbdkit and qemu-nbd serve it as an NBD export.\n",
+    expect(shop.ours('info', 'rbd://host/disk').stderr).to.equal(
+      "diskwright: Could not open 'rbd://host/disk': Unknown protocol 'rbd'\n" +
+        "Diskwright does not have the protocol 'rbd' yet; nbdkit and qemu-nbd serve it as an NBD export.\n",
     );
   });
 

@@ -18,6 +18,7 @@ import { overlap } from './effects/overlap.js';
 import { qcow2Effects } from './effects/qcow2.js';
 import { quorumEffects } from './effects/quorum.js';
 import { small } from './effects/small.js';
+import { sshEffects } from './effects/ssh.js';
 import { vvfatEffects } from './effects/vvfat.js';
 
 const EFFECTS: Effects = {
@@ -34,6 +35,7 @@ const EFFECTS: Effects = {
   ...create,
   ...vvfatEffects,
   ...httpEffects,
+  ...sshEffects,
   ...Object.assign({}, ...FORMATS.map(({ effects }) => effects)),
 };
 

@@ -48,12 +48,12 @@ export function outcomeOf(
   });
 }
 
-/** Runs the command lines, qemu-img's messages with our name. */
-export function runBeside(shop: Workshop, commands: readonly Beside[]): Promise<Pair[]> {
+/** Runs the command lines, with `env` beside the variables that there are; qemu-img's messages with our name. */
+export function runBeside(shop: Workshop, commands: readonly Beside[], env: NodeJS.ProcessEnv = {}): Promise<Pair[]> {
   return pooled(commands, async ({ ours, theirs }) => {
     const [own, its] = await Promise.all([
-      outcomeOf(process.execPath, [shop.bundle, ...ours], shop.folder),
-      outcomeOf('qemu-img', theirs, shop.folder),
+      outcomeOf(process.execPath, [shop.bundle, ...ours], shop.folder, env),
+      outcomeOf('qemu-img', theirs, shop.folder, env),
     ]);
     return { command: ours.join(' '), ours: own, theirs: asOurs(its, theirs[0]) };
   });

@@ -4,10 +4,13 @@ import { spawnSync } from 'node:child_process';
 import type { Context } from 'mocha';
 import { leaveOut } from './needs.js';
 
-/** Call in the `before` hook of a suite that needs `program`. Where it is missing, the suite is left out; in CI that is a failure. */
+/** Call in the `before` hook of a suite that needs `program`, or a module of QEMU's (`block-ssh.so`). Where it is missing, the suite is left out; in CI that is a failure. */
 export function requirePeer(context: Context, program: string): void {
   // Programs for administrators count too: Debian's nbd-client is in /usr/sbin.
-  if (spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin"; command -v ${program}`]).status === 0) return;
+  const look = program.endsWith('.so')
+    ? `ls /usr/lib/*/qemu/${program}`
+    : `PATH="$PATH:/usr/sbin"; command -v ${program}`;
+  if (spawnSync('sh', ['-c', look]).status === 0) return;
   if (process.env['CI'] === 'true') throw new Error(`${program} is missing (in CI that is a failure)`);
   leaveOut(context, 'a peer');
 }
