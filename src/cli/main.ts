@@ -58,7 +58,7 @@ function generalHelp({ all }: FormatNames): string {
   const width = Math.max(...Object.keys(VERBS).map((name) => name.length));
   const verbs = Object.entries(VERBS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
   return `usage: ${PROGRAM} COMMAND [options] ...
-${wrap(`Works on disk images in files, on block devices, in NBD exports and on web servers (http://, https://, which are only read), and on chains of them; also on folders, as disks with a FAT file system (fat:DIR). Formats: ${all}.`, 0)}
+${wrap(`Works on disk images in files, on block devices, in NBD exports and on web servers (http://, https://, which are only read) and on other machines (ssh://), and on chains of them; also on folders, as disks with a FAT file system (fat:DIR). Formats: ${all}.`, 0)}
 
 Commands:
 ${verbs.join('\n')}
