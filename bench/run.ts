@@ -23,6 +23,7 @@ import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
 import { randomCases } from './cases/random.js';
 import { sparseCases } from './cases/sparse.js';
+import { sshCases } from './cases/ssh.js';
 import { tableCases } from './cases/tables.js';
 import { type DataSet, dataIn, makeData } from './lib/data.js';
 import { type Case, inTurns, stabilise } from './lib/measure.js';
@@ -137,6 +138,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
     ...httpCases(data, OURS),
+    ...sshCases(data, OURS),
     ...daemonCases(data, OURS, values.quick),
   ];
 }
