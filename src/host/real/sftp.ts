@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import { BlockError, type BlockErrorCode } from '../../util/errors.js';
 import type { SftpAttributes, SftpFile, SftpOpenMode, SftpSession } from '../ssh.js';
-import { lostError } from './ssh.js';
+import { lostError } from './ssh-errors.js';
 import type { Ssh2Client, Ssh2Sftp, SshFailure } from './ssh2.js';
 
 /** How long a server may take to end the connection. */

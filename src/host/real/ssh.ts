@@ -8,6 +8,7 @@ import { loadOptional } from './binding.js';
 import { netError } from './net-errors.js';
 import { resolveHost } from './resolve.js';
 import { RealSftp } from './sftp.js';
+import { lostError } from './ssh-errors.js';
 import { Identities, userHome } from './ssh-identities.js';
 import type { Ssh2 } from './ssh2.js';
 
@@ -136,11 +137,4 @@ function inOrder(known: readonly string[]): string[] {
   // RSA keys have one type, and sign in several ways.
   const isKnown = (type: string) => known.includes(type.startsWith('rsa-') ? 'ssh-rsa' : type);
   return [...KEY_TYPES.filter(isKnown), ...KEY_TYPES.filter((type) => !isKnown(type))];
-}
-
-/** Why a connection is over, in words that name the server. */
-export function lostError(error: Error & { code?: unknown }, text: string): BlockError {
-  if (error instanceof BlockError) return error;
-  const errno = typeof error.code === 'string' && /^E[A-Z]+$/.test(error.code) ? error.code : undefined;
-  return new BlockError('io', `the connection to ${text} is lost: ${error.message}`, { errno, cause: error });
 }

@@ -1,6 +1,7 @@
 // What is demanded of a server's key, and the check.
 
 import type { Graph } from '../../../block/graph.js';
+import { digestOf } from '../../../host/digest.js';
 import type { Host } from '../../../host/host.js';
 import type { SshHostKeyCheck, SshHostKeyHash } from '../../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
@@ -46,7 +47,7 @@ async function readKnown(local: Host, path: string): Promise<string> {
 }
 
 function checkHash(key: Uint8Array, { type, hash }: SshHostKeyHash): void {
-  const found = digest(type, key).toString('hex');
+  const found = digestOf(type, key).toString('hex');
   // QEMU's words have the digits as they were given.
   if (found === hash.replaceAll(':', '').toLowerCase()) return;
   const server = `remote host ${keyType(key)} key fingerprint '${type}:${found}'`;
@@ -54,7 +55,7 @@ function checkHash(key: Uint8Array, { type, hash }: SshHostKeyHash): void {
 }
 
 function checkKnown(key: Uint8Array, verdict: Verdict): void {
-  const fingerprint = `SHA256:${digest('sha256', key).toString('base64').replace(/=+$/, '')}`;
+  const fingerprint = `SHA256:${digestOf('sha256', key).toString('base64').replace(/=+$/, '')}`;
   const about = `${keyType(key)} key with fingerprint ${fingerprint}`;
   switch (verdict) {
     case 'known':
@@ -71,10 +72,6 @@ function checkKnown(key: Uint8Array, verdict: Verdict): void {
         `The server has a ${about}. 'ssh' asks whether that is right, and remembers it.`,
       );
   }
-}
-
-function digest(kind: string, bytes: Uint8Array): Buffer {
-  return process.getBuiltinModule('node:crypto').createHash(kind).update(bytes).digest();
 }
 
 function refused(why: string, hint?: string): BlockError {

@@ -4,6 +4,7 @@
 //
 // Keys of authorities that sign those of servers (@cert-authority) are not used.
 
+import { hmacSha1 } from '../../../host/digest.js';
 import { decodeBase64 } from '../../../util/base64.js';
 import { BlockError } from '../../../util/errors.js';
 
@@ -107,8 +108,7 @@ function isHashOf(text: string, name: string): boolean {
   if (version !== '1' || salt === undefined || hash === undefined) return false;
   const [key, wanted] = [bytesOf(salt), bytesOf(hash)];
   if (key?.length !== HASH_BYTES || wanted?.length !== HASH_BYTES) return false;
-  const { createHmac } = process.getBuiltinModule('node:crypto');
-  return isSame(createHmac('sha1', key).update(name).digest(), wanted);
+  return isSame(hmacSha1(key, name), wanted);
 }
 
 /** Null for what is no Base64. */
