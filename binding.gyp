@@ -26,6 +26,8 @@
         'native/compare.cc',
         'native/engine.cc',
         'native/files.cc',
+        'native/fuse.cc',
+        'native/fuse_binding.cc',
         'native/move.cc',
         'native/move_queue.cc',
         'native/ops.cc',

@@ -14,6 +14,7 @@
 #include "codecs.h"
 #include "engine.h"
 #include "files.h"
+#include "fuse_binding.h"
 #include "socket_binding.h"
 #include "start.h"
 #include "tables_binding.h"
@@ -27,6 +28,7 @@ struct Binding {
   napi_env env = nullptr;
   std::unique_ptr<Engine> engine;
   SocketBinding sockets;
+  FuseBinding fuse;
   bool closing = false;
   Napi::FunctionReference onBatch;
   Napi::FunctionReference onClosed;
@@ -113,10 +115,12 @@ void setFaults(const Napi::CallbackInfo& info) {
   faults.settings++;
 }
 
-/** Sockets first: what they receive and send lies in the engine's memory. */
+/** Sockets and channels first: what they receive and send lies in the engine's memory. */
 void closeAll(Binding* binding, std::function<void()> closed) {
   binding->closing = true;
-  binding->sockets.close([binding, closed = std::move(closed)] { binding->engine->close(closed); });
+  binding->sockets.close([binding, closed = std::move(closed)] {
+    binding->fuse.close([binding, closed] { binding->engine->close(closed); });
+  });
 }
 
 void closeEngine(const Napi::CallbackInfo& info) {
@@ -128,6 +132,7 @@ void closeEngine(const Napi::CallbackInfo& info) {
     binding->cleanup = nullptr;
     binding->onBatch.Reset();
     binding->sockets.forget();
+    binding->fuse.forget();
     for (Napi::ObjectReference& table : binding->tables) table.Reset();
     napi_value result;
     napi_make_callback(binding->env, binding->context, binding->onClosed.Value(), binding->onClosed.Value(), 0, nullptr,
@@ -179,6 +184,7 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   functions.Set("adoptFile", Napi::Function::New(env, adoptFile, "adoptFile", data));
   functions.Set("setFaults", Napi::Function::New(env, setFaults, "setFaults", data));
   data->sockets.define(env, functions, loop, *data->engine, data->context);
+  data->fuse.define(env, functions, loop, *data->engine, data->context);
   functions.Set("close", Napi::Function::New(env, closeEngine, "close", data));
   return functions;
 }
@@ -372,10 +378,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);
+  defineMounting(env, exports);
   defineStart(env, exports);
   defineTables(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 15));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 16));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

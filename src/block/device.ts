@@ -36,6 +36,8 @@ export let closeDevice: (device: Device) => Promise<BlockNode | null>;
 export class Device extends DeviceGate {
   /** Changes of the size under way: when the last one ends, the permission is given up. */
   #resizes = 0;
+  /** Users that have the permission to change the size all the time (`keepResizing`). */
+  #resizers = 0;
   /** Changes of the size that have begun. */
   #resized = 0;
   /** `#changes` of what was flushed. */
@@ -242,9 +244,26 @@ export class Device extends DeviceGate {
         this.#resized++;
         await root.truncate(size, options);
       } finally {
-        if (--this.#resizes === 0) BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);
+        this.#resizes--;
+        this.#settleResize(root);
       }
     });
+  }
+
+  /** Takes the permission to change the size until the result is called: nobody else forbids it meanwhile. Throws `permission`. */
+  keepResizing(): () => void {
+    const root = this.link;
+    BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
+    this.#resizers++;
+    return () => {
+      this.#resizers--;
+      if (this.root !== null) this.#settleResize(this.root);
+    };
+  }
+
+  #settleResize(root: Child): void {
+    if (this.#resizes + this.#resizers > 0) return;
+    BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);
   }
 
   async #inspect<T>(action: (root: Child) => Promise<T>): Promise<T> {

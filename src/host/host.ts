@@ -11,12 +11,14 @@
 //        |  |-- Ciphers  AES, PBKDF2, on worker threads
 //        |  |-- Http     requests to servers
 //        |  |-- Ssh      files of other machines
+//        |  |-- Fuse     files that are mounted
 //        |  \-- Folders  what lies below a folder, and nothing else
 //      HostFile          read, write, flush, fallocate, seek, locks
 
 import type { BlockError } from '../util/errors.js';
 import type { Characters } from './character.js';
 import type { Ciphers } from './cipher.js';
+import type { Fuse } from './fuse.js';
 import type { Http } from './http.js';
 import type { Net } from './net.js';
 import type { PassedDescriptors } from './passed-descriptors.js';
@@ -438,6 +440,7 @@ export interface Host {
   readonly net: Net;
   readonly http: Http;
   readonly ssh: Ssh;
+  readonly fuse: Fuse;
   readonly characters: Characters;
   readonly folders: Folders;
   /** What other programs have passed to this one. */

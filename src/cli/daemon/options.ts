@@ -46,7 +46,7 @@ export const OPTIONS = [
     long: 'export',
     argument: 'EXPORT',
     parameters: 'BlockExportOptions',
-    help: 'Exports a node to NBD clients: nbd,id=ID,node-name=NODE, and as needed name=NAME, writable=on, bitmaps.0=NAME, allocation-depth=on.',
+    help: 'Exports a node to NBD clients: nbd,id=ID,node-name=NODE, and as needed name=NAME, writable=on, bitmaps.0=NAME, allocation-depth=on. Or as a file that is mounted: fuse,id=ID,node-name=NODE,mountpoint=FILE, and as needed writable=on, growable=on, allow-other=on|off|auto.',
   },
   {
     key: 'object',

@@ -41,6 +41,15 @@ export interface NativeEngine {
   /** Sends the queued pieces, ends our side of the stream, and drops received bytes until the other side ends the stream. */
   socketFinish(id: number): void;
   socketClose(id: number): void;
+  /** `rows`: 64 bytes a channel; `onEvent`: so many requests lie in the window, 0: the file is mounted no longer, or -errno. Once, before the other calls about FUSE. */
+  openFuseChannels(rows: ArrayBuffer, onEvent: (id: number, count: number) => void): void;
+  /** Takes over `fd` as channel `id`. 0, or -errno: then `fd` is closed. */
+  fuseAttach(id: number, fd: number): number;
+  /** Reads requests into the window of its row. */
+  fuseArm(id: number): void;
+  /** Sends `count` answers, pairs of doubles (address, length) at `table`. 0, or the first -errno. */
+  fuseReply(id: number, table: number, count: number): number;
+  fuseClose(id: number): void;
 }
 
 export interface Native {
@@ -124,6 +133,16 @@ export interface Native {
   nameOfSocket(fd: number, peer: boolean): string;
   keepAlive(fd: number): number;
   closeSocket(fd: number): number;
+  /** A descriptor of /dev/fuse, or -errno. */
+  openFuse(): number;
+  /** mount(2), on a worker. 0 or -errno. */
+  mountFuse(source: string, path: Uint8Array, type: string, options: string): Promise<number>;
+  /** umount2(2), on a worker: it may wait for answers of this very process. 0 or -errno. */
+  unmountFuse(path: Uint8Array, detach: boolean): Promise<number>;
+  /** Both ends of a pair of UNIX sockets, or -errno. */
+  socketPair(): [number, number] | number;
+  /** The descriptor that lies ready in a UNIX socket, or -errno. */
+  receiveDescriptor(socket: number): number;
   /** Ends the process at once. */
   leave(code: number): never;
   /** Slabs of this process that are mapped now. */
@@ -136,7 +155,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 15;
+export const INTERFACE_VERSION = 16;
 
 /** In the bundled command line: the addon, where the launcher has loaded it. */
 declare const DISKWRIGHT_ADDON: Native | undefined;

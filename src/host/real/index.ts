@@ -30,6 +30,7 @@ import { Engine, type EnginePlan, type Faults, Requester } from './engine.js';
 import { RealFile, type RealFileOptions } from './file.js';
 import { RealFolders } from './folders.js';
 import { freeSpaceAt } from './free-space.js';
+import { RealFuse } from './fuse.js';
 import { RealHttp } from './http/client.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
@@ -137,6 +138,7 @@ export class RealHost implements Host {
   #net: RealNet | undefined;
   #http: RealHttp | undefined;
   #ssh: RealSsh | undefined;
+  #fuse: RealFuse | undefined;
   #characters: RealCharacters | undefined;
   #folders: RealFolders | undefined;
   #mover: Mover | undefined;
@@ -179,6 +181,11 @@ export class RealHost implements Host {
   get ssh(): RealSsh {
     this.#ssh ??= new RealSsh();
     return this.#ssh;
+  }
+
+  get fuse(): RealFuse {
+    this.#fuse ??= new RealFuse(this.#native, this.#engine.calls, this.memory);
+    return this.#fuse;
   }
 
   get characters(): RealCharacters {
@@ -318,6 +325,7 @@ export class RealHost implements Host {
 
   async #close(): Promise<void> {
     await this.#net?.close();
+    await this.#fuse?.close();
     const closed = await Promise.allSettled([...this.#files].map((file) => file.close()));
     this.passed.close();
     this.memory.close();

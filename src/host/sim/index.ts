@@ -46,6 +46,7 @@ import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
 import { type FileContext, SimFile } from './file.js';
 import { SIM_FOLDERS } from './folders.js';
+import { SimFuse } from './fuse.js';
 import { SimHttp } from './http.js';
 import { SimMemory } from './memory.js';
 import { moveNow, SimRun } from './move.js';
@@ -69,6 +70,8 @@ export class SimHost implements Host {
   readonly http: SimHttp;
   /** A test sets the files of the server, and what becomes of requests. */
   readonly ssh: SimSsh;
+  /** A test is the kernel. */
+  readonly fuse = new SimFuse();
   readonly characters = SIM_CHARACTERS;
   readonly folders = SIM_FOLDERS;
   /** There are no descriptors in the simulation. */

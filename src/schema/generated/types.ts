@@ -3305,10 +3305,31 @@ export interface NbdServerAddOptions extends BlockExportOptionsNbdBase {
   bitmap?: string;
 }
 
+/** Whether other users may open a mounted file. */
+export type FuseExportAllowOther =
+  /** nobody but the user who has mounted it */
+  | 'off'
+  /** others, too, as far as its mode lets them (0600 at first; it can be changed then); mounting fails where the system does not allow that */
+  | 'on'
+  /** as `on` where the system allows that, otherwise as `off` */
+  | 'auto';
+
+/** A file that is mounted by FUSE. */
+export interface BlockExportOptionsFuse {
+  /** a regular file, which the image is seen at */
+  mountpoint: string;
+  /** writes beyond the end make the image longer (default: false: they are cut at the end) */
+  growable?: boolean;
+  /** whether other users may open it (default: auto) */
+  'allow-other'?: FuseExportAllowOther;
+}
+
 /** Kinds of export. */
 export type BlockExportType =
   /** over the network block device protocol */
-  | 'nbd';
+  | 'nbd'
+  /** as a file */
+  | 'fuse';
 
 /** What all of {@link BlockExportOptions} have. */
 export interface BlockExportOptionsBase {
@@ -3326,7 +3347,8 @@ export interface BlockExportOptionsBase {
 
 /** Options of an export. */
 export type BlockExportOptions =
-  | (BlockExportOptionsBase & { type: 'nbd' } & BlockExportOptionsNbd);
+  | (BlockExportOptionsBase & { type: 'nbd' } & BlockExportOptionsNbd)
+  | (BlockExportOptionsBase & { type: 'fuse' } & BlockExportOptionsFuse);
 
 /** Kinds of `SocketAddressLegacy`. */
 export type SocketAddressLegacyType =
@@ -4526,6 +4548,8 @@ export interface QapiTypes {
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
   NbdServerAddOptions: NbdServerAddOptions;
+  FuseExportAllowOther: FuseExportAllowOther;
+  BlockExportOptionsFuse: BlockExportOptionsFuse;
   BlockExportType: BlockExportType;
   BlockExportOptions: BlockExportOptions;
   SocketAddressLegacyType: SocketAddressLegacyType;
