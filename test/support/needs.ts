@@ -6,6 +6,7 @@ import type { Context, Suite } from 'mocha';
 
 /** Name of a need -> why a machine may lack it. */
 export const NEEDS = {
+  FUSE: 'no file can be mounted by FUSE here: there is no /dev/fuse, or this user may not mount',
   'a peer': 'a program that the tests compare with is not installed (in CI that is a failure)',
   'held pages': 'pages of files cannot be sent without being read (Linux before 6.5, or no pipes)',
   fuse: 'no file system in user space (FUSE) can be mounted here',

@@ -12,6 +12,8 @@ import { Allocation, S_IFREG, SetAttribute, Whence } from '../../wire/fuse/const
 const { errno } = constants;
 const SECTOR = 512;
 const WRITE_BITS = 0o222;
+/** What a mode lets others do than its owner. */
+const OTHERS_BITS = 0o077;
 /** Seconds that the kernel may remember attributes. */
 const ATTR_SECONDS = 1;
 /** A piece of a range that is written with zeroes at once. */
@@ -105,7 +107,7 @@ export class MountedFile {
     const owner = allowsOther ? uidBit | gidBit : 0;
     if ((valid & ~(sizeBit | modeBit | owner | quiet)) !== 0) throw new Refused('EOPNOTSUPP');
     if ((valid & modeBit) !== 0) {
-      if (!allowsOther && (mode & 0o7777) !== this.#mode) throw new Refused('EPERM');
+      if (!allowsOther && (mode & OTHERS_BITS) !== 0) throw new Refused('EPERM');
       if (!writable && (mode & WRITE_BITS) !== 0) throw new Refused('EROFS');
     }
     if ((valid & sizeBit) !== 0) {
