@@ -30,6 +30,9 @@ export let rootOf: (device: Device) => Child;
 /** Runs `action` on the device's root as a request of its own: never within a drained section, which waits for it. Past the throttle, and not counted: for what is no guest's request. */
 export let inspectDevice: <T>(device: Device, action: (root: Child) => Promise<T>) => Promise<T>;
 
+/** Takes the permission to change the size until the result is called: nobody else forbids it meanwhile. Throws `permission`. */
+export let keepResizing: (device: Device) => () => void;
+
 /** As `close`, but after the drained sections that the device is in. Returns its last root node; null where it was closed already. */
 export let closeDevice: (device: Device) => Promise<BlockNode | null>;
 
@@ -46,6 +49,7 @@ export class Device extends DeviceGate {
   static {
     rootOf = (device) => device.link;
     inspectDevice = (device, action) => device.#inspect(action);
+    keepResizing = (device) => device.#keepResizing();
     closeDevice = (device) => device.closeWhen(true);
   }
 
@@ -250,8 +254,7 @@ export class Device extends DeviceGate {
     });
   }
 
-  /** Takes the permission to change the size until the result is called: nobody else forbids it meanwhile. Throws `permission`. */
-  keepResizing(): () => void {
+  #keepResizing(): () => void {
     const root = this.link;
     BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
     this.#resizers++;

@@ -1,6 +1,6 @@
 // Mounts a device as a file.
 
-import type { Device } from '../block/device.js';
+import { type Device, keepResizing } from '../block/device.js';
 import { MountedFile } from '../exports/fuse/mounted-file.js';
 import { FuseSession } from '../exports/fuse/session.js';
 import type { FuseMountRequest } from '../host/fuse.js';
@@ -30,7 +30,7 @@ export async function mountDevice(
   onEnd: (error: BlockError | null) => void,
 ): Promise<FuseSession> {
   const { writable, growable, writethrough } = request;
-  const release = writable ? device.keepResizing() : () => undefined;
+  const release = writable ? keepResizing(device) : () => undefined;
   try {
     const channel = await host.fuse.mount(request);
     const { allowsOther } = channel;
