@@ -185,6 +185,36 @@ describe('ssh in the simulation', () => {
     expect(bench.host.ssh.opened).to.have.length(1);
   });
 
+  it('says so to a flush also where the server cannot make anything durable', async () => {
+    const bench = makeBench();
+    bench.host.ssh.syncs = false;
+    serve(bench, new Uint8Array(4 * KIB));
+    const node = await used(openNode(bench.graph, NAME, { format: 'raw' }));
+    await node.write(0, new Uint8Array(512).fill(1));
+    await node.flush();
+    expect(bench.warnings[0]).to.include('does not support fsync');
+    bench.host.ssh.crash();
+    expect((await failureOf(node.flush())).code).to.equal('io');
+  });
+
+  it('does not take what was written during a flush for durable', async () => {
+    for (const during of ['sync', 'attributes']) {
+      const bench = makeBench();
+      serve(bench, new Uint8Array(4 * KIB));
+      const node = await used(openNode(bench.graph, NAME, { format: 'raw' }));
+      await node.write(0, new Uint8Array(512).fill(1));
+      let writing: Promise<void> | null = null;
+      bench.host.ssh.onRequest = ({ operation }) => {
+        if (operation === during && writing === null) writing = node.write(512, new Uint8Array(512).fill(2));
+        return operation === during ? { delayMs: 1000 } : {};
+      };
+      await node.flush();
+      await writing;
+      bench.host.ssh.crash();
+      expect((await failureOf(node.read(0, new Uint8Array(512)))).code, during).to.equal('io');
+    }
+  });
+
   it('connects again where all is durable, and goes on', async () => {
     const bench = makeBench();
     const file = serve(bench, new Uint8Array(4 * KIB));

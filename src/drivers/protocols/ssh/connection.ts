@@ -78,11 +78,13 @@ export class SshConnection {
     return this.#change((file) => file.truncate(size));
   }
 
-  /** Makes durable what was written before. Rejects where an earlier one has failed. */
+  /** Makes durable what was written before, where the server can. Rejects where an earlier one has failed, and where what was written may be lost. */
   async flush(): Promise<void> {
     if (this.#failedFlush !== null) throw this.#failedFlush;
     if (!this.isDirty) return;
     const { session, file } = await this.#linked();
+    // Then nothing that was written counts as durable.
+    if (!file.syncs) return;
     // What is written meanwhile, it may not cover.
     const covers = this.#changing === 0 ? this.#begun : null;
     try {

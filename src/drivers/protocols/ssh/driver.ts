@@ -102,7 +102,7 @@ class SshNode extends ProtocolNode {
 
   protected override async doFlush(): Promise<void> {
     if (this.cache.noFlush) return;
-    if (!this.#connection.syncs) return this.#warnOfFlush();
+    if (!this.#connection.syncs) this.#warnOfFlush();
     try {
       await this.#connection.flush();
     } catch (error) {
