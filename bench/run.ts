@@ -16,6 +16,7 @@ import { encryptionCases } from './cases/encryption.js';
 import { extendedL2Cases } from './cases/extended-l2.js';
 import { filterCases } from './cases/filters.js';
 import { formatCases } from './cases/formats.js';
+import { fuseCases } from './cases/fuse.js';
 import { guestCases } from './cases/guest.js';
 import { httpCases } from './cases/http.js';
 import { jobCases } from './cases/jobs.js';
@@ -137,6 +138,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...compactCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
+    ...fuseCases(data, OURS, values.quick),
     ...httpCases(data, OURS),
     ...sshCases(data, OURS),
     ...daemonCases(data, OURS, values.quick),

@@ -11,9 +11,9 @@ import type { BlockError } from '../util/errors.js';
 export const MOUNT_SOURCE = '/dev/fuse';
 
 export interface MountRequest extends FuseMountRequest {
-  /** Programs may write, and truncate: until the end of the mount, nobody else forbids to change the size. */
+  /** Programs may write, and truncate as long as nobody else forbids to change the size. */
   writable: boolean;
-  /** Writes beyond the end make the image longer. */
+  /** Writes beyond the end make the image longer: until the end of the mount, nobody else forbids to change the size. */
   growable: boolean;
   /** Each change is on the disk when it is answered. */
   writethrough: boolean;
@@ -30,7 +30,7 @@ export async function mountDevice(
   onEnd: (error: BlockError | null) => void,
 ): Promise<FuseSession> {
   const { writable, growable, writethrough } = request;
-  const release = writable ? keepResizing(device) : () => undefined;
+  const release = writable && growable ? keepResizing(device) : () => undefined;
   try {
     const channel = await host.fuse.mount(request);
     const { allowsOther } = channel;
