@@ -53,6 +53,7 @@ describe('FUSE: a mounted image under load', () => {
       `--size=${SIZE}`,
       '--verify=crc32c',
       '--verify_fatal=1',
+      '--verify_state_save=0',
     ];
     const { status, stdout, stderr } = spawnSync(
       'fio',
