@@ -33,12 +33,19 @@ export class RealSftp implements SftpSession {
   readonly #socket: Socket;
   readonly #server: string;
   readonly #underWay = new Set<Fail>();
+  #gathers = false;
+  readonly #endGathering = (): void => {
+    this.#gathers = false;
+    this.#socket.uncork();
+  };
 
   constructor(client: Ssh2Client, sftp: Ssh2Sftp, socket: Socket, server: string) {
     this.#client = client;
     this.#sftp = sftp;
     this.#socket = socket;
     this.#server = server;
+    // What ssh2 sends because something has come: before it hears of that.
+    socket.prependListener('data', () => this.#gather());
     client.on('error', (error) => this.#lose(error));
     client.on('close', () => this.#lose(new Error('the server closed it')));
     sftp.on('error', (error) => this.#lose(error));
@@ -101,12 +108,21 @@ export class RealSftp implements SftpSession {
     });
   }
 
+  /** ssh2 writes each packet in four parts: what is sent in one turn goes to the system at once. */
+  #gather(): void {
+    if (this.#gathers) return;
+    this.#gathers = true;
+    this.#socket.cork();
+    process.nextTick(this.#endGathering);
+  }
+
   /** Runs a call of ssh2's. Rejects with the server's reason, and where the connection is lost. */
   #call<T>(run: (done: (error?: SshFailure | null, result?: T) => void) => void): Promise<T> {
     if (this.lost !== null) return Promise.reject(this.lost);
     return new Promise<T>((resolve, reject) => {
       const fail: Fail = (error) => reject(error);
       this.#underWay.add(fail);
+      this.#gather();
       run((error, result) => {
         if (!this.#underWay.delete(fail)) return;
         if (error === undefined || error === null) resolve(result as T);
