@@ -47,7 +47,11 @@ function load(
         '--time_based',
         '--output-format=json',
       ],
-      ...[`--bs=${shape.sequential ? '1m' : '4k'}`, `--iodepth=${shape.depth}`, `--runtime=${Math.ceil(seconds * 1000)}ms`],
+      ...[
+        `--bs=${shape.sequential ? '1m' : '4k'}`,
+        `--iodepth=${shape.depth}`,
+        `--runtime=${Math.ceil(seconds * 1000)}ms`,
+      ],
       `--rw=${shape.sequential ? '' : 'rand'}${shape.write ? 'write' : 'read'}`,
     ],
     { encoding: 'utf8' },
