@@ -178,3 +178,33 @@ for (const [driver, blockBytes] of [
     });
   });
 }
+
+for (const [driver, blockBytes, options] of [
+  ['vmdk', STEP, {}],
+  ['qcow', STEP, {}],
+  ['vpc', 2 * MIB, { 'force-size': true }],
+  ['vhdx', MIB, { 'block-size': MIB }],
+] as const) {
+  it(`blocks of a ${driver} image that a copy gave back take no space once the image is closed`, async () => {
+    const zero = 'z.z..z.z';
+    const allocated = async (fill: (node: BlockNode) => Promise<void>): Promise<number> => {
+      const bench = makeBench();
+      await createImage(bench.graph, '/a', { driver, size: 8 * blockBytes, ...options } as never);
+      await fill(await used(openNode(bench.graph, '/a', { format: driver })));
+      await bench.graph.closeAll();
+      const node = await openNode(bench.graph, '/a', { format: driver, readOnly: true });
+      const bytes = [...zero].map((letter, block) => (letter === 'z' ? 0 : block + 1));
+      expect(await firstBytes(node, blockBytes, 8)).to.deep.equal(bytes);
+      await bench.graph.closeAll();
+      return (await bench.host.stat('/a')).allocated;
+    };
+    const plain = await allocated(async (node) => {
+      for (const [block, letter] of [...zero].entries()) {
+        if (letter === 'z') continue;
+        await node.write(block * blockBytes, new Uint8Array(blockBytes).fill(block + 1));
+      }
+    });
+    const copied = await allocated((node) => copy(node, blockBytes, zero));
+    expect(copied - plain).to.be.lessThan(blockBytes);
+  });
+}

@@ -53,6 +53,18 @@ export class BlockSpace {
     }
   }
 
+  /**
+   * Gives the space of blocks that were given back, and were not taken again, to the file system: at the close, since a read that was located before may still go there. A hint: where
+   * that fails, they stay.
+   */
+  async dropSpare(): Promise<void> {
+    this.#spare.sort((a, b) => a.offset - b.offset);
+    for (let first = 0, next = 1; first < this.#spare.length; first = next++) {
+      while (this.#spare[next]?.offset === this.#spare[next - 1].offset + this.#blockBytes) next++;
+      await this.#file.discard(this.#spare[first].offset, (next - first) * this.#blockBytes);
+    }
+  }
+
   /** Takes a block, for which the file has grown. Rejects with `no-space`, `io`. */
   async take(): Promise<NewBlock> {
     const spare = this.#spare.pop();

@@ -194,9 +194,11 @@ export class QcowNode extends BlocksNode {
     await this.file.trim();
   }
 
-  /** Gives back what `makeEmpty` has dropped. Only at the close: before it, a read that was located may still go there. */
+  /** Gives back what `makeEmpty`, or a copy, has dropped. Only at the close: before it, a read that was located may still go there. */
   async #dropUnused(): Promise<void> {
-    if (this.#isEmpty && !this.space.hasTaken) await this.file.cut(Math.min(this.#metadataEnd, this.file.length));
+    if (this.#isEmpty && !this.space.hasTaken) return this.file.cut(Math.min(this.#metadataEnd, this.file.length));
+    await this.space.dropSpare();
+    await this.file.trim();
   }
 
   protected override async doClose(): Promise<void> {

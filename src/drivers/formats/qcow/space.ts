@@ -35,6 +35,12 @@ export class QcowSpace implements BlockSource, TableSource {
     this.#blocks.giveBack(block);
   }
 
+  /** Gives up what was given back: at the end the file becomes shorter when it is trimmed, elsewhere it has holes. Only at the close. */
+  async dropSpare(): Promise<void> {
+    this.#blocks.settle();
+    await this.#blocks.dropSpare();
+  }
+
   takeTable(): Promise<NewBlock> {
     this.hasTaken = true;
     return this.#blocks.takeBytes(this.#tableBytes, this.#clusterBytes);

@@ -220,7 +220,10 @@ export class VhdxNode extends BegunBlocksNode {
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (this.readOnly) return;
+      await this.commit();
+      await this.space.dropSpare();
+      await this.#finish();
     } finally {
       this.tables.pages.clear();
     }

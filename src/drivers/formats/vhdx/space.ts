@@ -59,4 +59,9 @@ export class VhdxSpace implements BlockSource {
   giveBack(block: NewBlock): void {
     this.#blocks!.giveBack(block);
   }
+
+  /** As `BlockSpace.dropSpare`. */
+  async dropSpare(): Promise<void> {
+    await this.#blocks?.dropSpare();
+  }
 }

@@ -41,6 +41,12 @@ export class GrainSpace implements BlockSource {
     this.#blocks.giveBack(block);
   }
 
+  /** Gives up what was given back: at the end the file becomes shorter when it is trimmed, elsewhere it has holes. Only at the close. */
+  async dropSpare(): Promise<void> {
+    this.#blocks.settle();
+    await this.#blocks.dropSpare();
+  }
+
   /** Room for a table of `length` bytes, no more than a grain. Rejects as `take`. */
   async takeTable(length: number): Promise<number> {
     while (this.#room.offset + length > this.#room.end) {

@@ -47,7 +47,7 @@ export interface WritablePart extends Part {
   commit(): Promise<void>;
   /** Cuts what the file has beyond its use. */
   trim(): Promise<void>;
-  /** Gives back what `makeEmpty` has dropped. Only when the image is closed: before that, a read that was located may still go there. */
+  /** Gives back what `makeEmpty`, or a copy, has dropped. Only when the image is closed: before that, a read that was located may still go there. */
   dropUnused?(): Promise<void>;
   /** Repairs all that `check` finds. Rejects with `io`. */
   repair?(): Promise<void>;

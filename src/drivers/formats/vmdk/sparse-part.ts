@@ -148,8 +148,11 @@ export class SparsePart implements WritablePart {
   }
 
   async dropUnused(): Promise<void> {
-    if (this.#emptyEnd === null || this.#space.hasTaken) return;
-    await this.file.cut(Math.min(this.#emptyEnd, this.file.length));
+    if (this.#emptyEnd !== null && !this.#space.hasTaken) {
+      return this.file.cut(Math.min(this.#emptyEnd, this.file.length));
+    }
+    await this.#space.dropSpare();
+    await this.file.trim();
   }
 
   check(place: ExtentPlace, report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<number> {

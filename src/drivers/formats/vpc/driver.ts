@@ -158,7 +158,10 @@ export class VpcNode extends BlocksNode {
 
   protected override async doClose(): Promise<void> {
     try {
-      if (!this.readOnly) await this.#finish();
+      if (this.readOnly) return;
+      await this.commit();
+      await this.space.dropSpare();
+      await this.#finish();
     } finally {
       this.#table.linear.pages.clear();
     }

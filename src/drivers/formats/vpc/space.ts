@@ -107,6 +107,11 @@ export class VpcSpace implements BlockSource {
     this.#blocks!.giveBack({ offset: offset - this.#lead.length, fresh });
   }
 
+  /** As `BlockSpace.dropSpare`. */
+  async dropSpare(): Promise<void> {
+    await this.#blocks?.dropSpare();
+  }
+
   /** An entry is the number of a sector in 32 bits. */
   #refuseFar(place: number): void {
     if (place / SECTOR_BYTES < UNALLOCATED) return;
