@@ -332,7 +332,9 @@ export interface Moved {
  * to be moved by requests.
  */
 export function moveSlice(granule: number, unit: number): number {
-  const slice = Math.max(MOVE_SLICE_BYTES, granule, unit);
+  // Whole steps, which are not powers of two where clusters are not.
+  const most = granule === 0 ? MOVE_SLICE_BYTES : granule * Math.max(1, Math.floor(MOVE_SLICE_BYTES / granule));
+  const slice = Math.max(most, unit);
   return slice <= MAX_MOVE_BYTES ? slice : 0;
 }
 
