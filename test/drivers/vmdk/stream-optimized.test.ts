@@ -55,6 +55,34 @@ describe('stream-optimised VMDK', () => {
     }
   });
 
+  it('refuses a grain whose bytes or checksum are others than were written', async () => {
+    const noise = Buffer.from(pattern(GRAIN)).map((byte, i) => byte ^ ((i * i * 31 + (i >> 3) * 7) & 0xff));
+    await write(0, Buffer.alloc(GRAIN, 1));
+    await write(GRAIN, noise);
+    await write(4 * GRAIN, noise.subarray(0, SIZE - 4 * GRAIN));
+    await bench.graph.closeAll();
+    const whole = Buffer.from(bench.host.readFile('/a'));
+    for (const grain of [1, 4]) {
+      const at = whole.readUInt32LE(TABLE + 4 * grain) * SECTOR;
+      const end = at + 12 + whole.readUInt32LE(at + 8);
+      const middle = (at + end) >> 1;
+      const places = { method: at + 12, flags: at + 13, data: middle, checksum: end - 1 };
+      for (const [what, place] of Object.entries(places)) {
+        const file = Buffer.from(whole);
+        file[place] ^= 0x10;
+        bench.host.writeFile('/a', file);
+        const opened = await openNode(bench.graph, '/a', { format: 'vmdk', readOnly: true });
+        const parts = grain === 1 ? [[0, SIZE] as const, [GRAIN + 512, 512] as const] : [[4 * GRAIN, 512] as const];
+        for (const [offset, length] of parts) {
+          const { code, path, offset: found, cause } = await failureOf(readNode(opened, offset, Buffer.alloc(length)));
+          expect({ what, code, path, found }).to.deep.equal({ what, code: 'corrupt-image', path: '/a', found: at });
+          expect(cause).to.have.property('code', 'invalid-image');
+        }
+        await bench.graph.closeAll();
+      }
+    }
+  });
+
   it('refuses a grain that is there already, and one that comes twice at once', async () => {
     await write(0, Buffer.alloc(GRAIN, 1));
     const twice = [write(GRAIN, Buffer.alloc(GRAIN, 2)), write(GRAIN, Buffer.alloc(GRAIN, 3))];

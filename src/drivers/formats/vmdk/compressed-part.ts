@@ -7,7 +7,7 @@ import type { BlockStatus, Located, ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
 import { viewOf } from '../../../util/bytes.js';
-import { BlockError } from '../../../util/errors.js';
+import { BlockError, toBlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
@@ -145,24 +145,29 @@ export class CompressedPart implements WritablePart {
   async #unpack({ index, place, lead, target }: Wanted, stored: Uint8Array): Promise<void> {
     const { memory, codecs } = this.#host;
     const { grainBytes } = this;
-    const fail = (reason: string): never => {
-      throw BlockError.at(this.file.path, 'corrupt-image', reason, { offset: place, operation: 'read' });
-    };
+    const broken = (reason: string, cause?: unknown): BlockError =>
+      BlockError.at(this.file.path, 'corrupt-image', reason, { offset: place, operation: 'read', cause });
     const length = stored.length < MARKER_BYTES ? 0 : viewOf(stored).getUint32(8, true);
     if (length <= ZLIB_BYTES || MARKER_BYTES + length > stored.length) {
-      fail(`The compressed grain ${index} has a length of ${length} bytes`);
+      throw broken(`The compressed grain ${index} has a length of ${length} bytes`);
     }
-    if ((stored[MARKER_BYTES] & 0x0f) !== 8) fail(`The compressed grain ${index} is not in zlib's format`);
-    const packed = stored.subarray(MARKER_BYTES + ZLIB_BYTES, MARKER_BYTES + length);
+    const packed = stored.subarray(MARKER_BYTES, MARKER_BYTES + length);
     const isWhole = target.length === grainBytes;
     const output = isWhole ? target : memory.allocate(grainBytes);
     const part = Math.min(grainBytes, this.length - index * grainBytes);
     try {
-      await codecs.decompress('zlib', packed, output).catch(async (error: unknown) => {
-        // The last grain may hold no more than the disk has.
-        if (part === grainBytes) throw error;
-        await codecs.decompress('zlib', packed, output.subarray(0, part));
-      });
+      // With its checksum: what is stored is what was written, or an error.
+      await codecs
+        .decompress('zlib-stream', packed, output)
+        .catch(async (error: unknown) => {
+          // The last grain may hold no more than the disk has.
+          if (part === grainBytes) throw error;
+          await codecs.decompress('zlib-stream', packed, output.subarray(0, part));
+        })
+        .catch((error: unknown) => {
+          const { code, reason } = toBlockError(error);
+          throw code === 'invalid-image' ? broken(`The compressed grain ${index}: ${reason}`, error) : error;
+        });
       if (!isWhole) target.set(output.subarray(lead, lead + target.length));
     } finally {
       if (!isWhole) memory.free(output);
