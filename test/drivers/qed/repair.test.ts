@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { describe, it } from 'mocha';
 import type { RepairKind } from '../../../src/block/abilities.js';
 import { checkImage, repairImage } from '../../../src/workspace/check.js';
-import type { Bench } from '../support.js';
+import { type Bench, failureOf } from '../support.js';
 import { CLUSTER, ENTRIES, firstBytes, IMAGE, L1, makeQed, numberAt, OPTIONS, patch } from './support.js';
 
 async function found(bench: Bench): Promise<string[]> {
@@ -81,6 +81,18 @@ describe('check and repair of QED images', () => {
     expect(await firstBytes(bench, 4)).to.deep.equal([1, 2, 1, 0]);
     expect(numberAt(bench, L1 + 8)).to.not.equal(l2);
     expect(await found(bench)).to.deep.equal([]);
+  });
+
+  it('is refused, and changes nothing, where no entry of the L1 table points to a table', async () => {
+    const bench = await makeQed(2 * ENTRIES, [0, 1, ENTRIES]);
+    patch(bench, { [L1]: 0x1234_5678, [L1 + 8]: CLUSTER * 1000 });
+    const before = Buffer.from(bench.host.readFile(IMAGE));
+    for (const kind of ['leaks', 'all'] as const) {
+      const error = await failureOf(repair(bench, kind));
+      expect([error.code, error.reason.includes('none of the 2 entries')]).to.deep.equal(['invalid-image', true]);
+      await bench.graph.closeAll();
+    }
+    expect(Buffer.compare(bench.host.readFile(IMAGE), before)).to.equal(0);
   });
 
   it('give a header its cluster that says it has none', async () => {

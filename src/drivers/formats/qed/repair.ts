@@ -11,6 +11,7 @@
 // qemu-img does the first alone.
 
 import type { RepairKind } from '../../../block/abilities.js';
+import { BlockError } from '../../../util/errors.js';
 import type { ImageFile } from '../../image-file.js';
 import { Bits } from '../blocks/bits.js';
 import { HOLE } from '../blocks/places.js';
@@ -35,8 +36,25 @@ export interface Repaired {
   commit(): Promise<void>;
 }
 
-/** The first two steps, of which `leaks` has the first alone, and the end of the file. Rejects with `io`, `no-space`, `limit`. */
+/** With several entries in the L1 table, none of them right, it is no table: to empty it, and to cut what it does not lead to, would be no repair. */
+async function refuseLostTable({ file, header }: Repaired): Promise<void> {
+  let right = 0;
+  let wrong = 0;
+  await readTable(file, header.l1Offset, tableEntries(header), (_, offset) => {
+    if (isInside(header, offset, header.tableClusters, file.length)) right++;
+    else wrong++;
+  });
+  if (right > 0 || wrong < 2) return;
+  const why = `none of the ${wrong} entries of the L1 table at ${header.l1Offset} points to a table: it was overwritten, or the header is wrong`;
+  throw BlockError.at(file.path, 'invalid-image', why, { offset: header.l1Offset, operation: 'repair' });
+}
+
+/**
+ * The first two steps, of which `leaks` has the first alone, and the end of the file. Rejects with `io`, `no-space`, `limit`, and with `invalid-image` for an L1 table that is none;
+ * nothing is changed then.
+ */
 export async function repairEntries(image: Repaired, kind: RepairKind): Promise<void> {
+  await refuseLostTable(image);
   const { file, header, table, space } = image;
   const fileBytes = file.length;
   const used = new Bits(clustersOf(file, header));
