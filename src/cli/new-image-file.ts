@@ -39,16 +39,19 @@ export class NewImageFile {
     }
   }
 
-  /** A sentence about what is left; null where nothing is, or where the file is as before. `failure`: why the image was not made, where that is known. */
+  /** A sentence about what is left; null where nothing is, or where the file is as before and no other process has it. `failure`: why the image was not made, where that is known. */
   left(failure?: unknown): string | null {
-    if (!this.#tells) return mayHaveWritten(failure) ? this.#perhapsLost() : null;
     const now = this.#now();
+    // Several processes may make the same file at once; whoever has it now must not lose it by what another one is told. Whether that one has written since is a matter of moments, and
+    // says nothing.
+    if (now !== null && isOthers(failure)) {
+      return `'${shown(this.#name)}' is in use by another process: leave it until that has ended.`;
+    }
+    if (!this.#tells) return mayHaveWritten(failure) ? this.#perhapsLost() : null;
     const before = this.#before;
     if (now === null) return null;
     const same = before !== null && now.dev === before.dev && now.ino === before.ino;
     if (same && now.mtimeNs === before.mtimeNs && now.size === before.size) return null;
-    // Several processes may make the same file at once; whoever has it now must not lose it by what another one is told.
-    if (isOthers(failure)) return `'${shown(this.#name)}' is in use by another process: leave it until that has ended.`;
     if (!same) return incompleteImage(this.#name);
     return `'${shown(this.#name)}' has lost its old content, and is incomplete: start again.`;
   }

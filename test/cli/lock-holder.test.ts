@@ -22,6 +22,9 @@ const COMMANDS = [
   'nbd -f qcow2 disk',
 ];
 
+/** That an image is made of from what another one has; `luks` beside these wants a secret. */
+const FORMATS = ['raw', 'qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vpc', 'vhdx', 'parallels', 'cow'];
+
 describe('a lock conflict', function () {
   this.timeout(60_000);
   let shop: Workshop;
@@ -64,6 +67,35 @@ describe('a lock conflict', function () {
       expect(stderr.split('\n').filter((text) => text.startsWith('It is held'))).to.deep.equal([line]);
     });
   }
+
+  for (const command of [
+    ...FORMATS.map((format) => `convert -f qcow2 -O ${format} other disk`),
+    'create -f vmdk disk 8M',
+    'dd -f qcow2 -O vhdx if=other of=disk',
+    'salvage -f qcow2 -O vdi other disk',
+  ]) {
+    it(`says to leave the file to that process, which has not written meanwhile: ${command}`, () => {
+      const { code, stderr } = shop.ours(...command.split(' '));
+      expect(code).to.equal(1);
+      const leave = "'disk' is in use by another process: leave it until that has ended.";
+      expect(stderr.trimEnd().split('\n').slice(-2)).to.deep.equal([
+        `It is held by process ${server.pid} (qemu-nbd).`,
+        leave,
+      ]);
+    });
+  }
+
+  it('of a command with itself is not said to be with another process', () => {
+    for (const command of [
+      'convert -f qcow2 -O vmdk other other',
+      'dd -f qcow2 -O vhdx if=other of=other',
+      'salvage -f qcow2 -O vdi other other',
+    ]) {
+      const { code, stderr } = shop.ours(...command.split(' '));
+      expect(code).to.not.equal(0);
+      expect(stderr, command).to.not.include('another process');
+    }
+  });
 
   it('is told of the byte that is asked for, and of nobody who holds another one', () => {
     expect(lockHolders(shop.path('disk'), 101, 3).map(({ pid }) => pid)).to.deep.equal([server.pid]);
