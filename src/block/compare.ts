@@ -10,6 +10,7 @@ import { atGuestOffset, type BlockError, toBlockError } from '../util/errors.js'
 import { SECTOR_BYTES } from '../util/numbers.js';
 import { type ChainStatus, chainStatus } from './chain.js';
 import { type Child, readingUse, withLink } from './child.js';
+import { firstUnreadable } from './first-unreadable.js';
 import { addPiece, type LocatedPiece, locatePieces, releaseAll } from './locate-pieces.js';
 import type { BlockNode } from './node/node.js';
 import type { MappingGuard } from './types.js';
@@ -160,7 +161,8 @@ async function read(child: Child, offset: number, buffer: Uint8Array): Promise<v
     await child.read(offset, buffer);
   } catch (thrown) {
     const { node } = child;
-    const error = atGuestOffset(toBlockError(thrown, { path: node.filename, operation: 'read' }), offset);
+    const place = await firstUnreadable(child, [{ offset, length: buffer.length }], buffer, thrown);
+    const error = atGuestOffset(toBlockError(thrown, { path: node.filename, operation: 'read' }), place ?? offset);
     throw new SideFault(node, error);
   }
 }

@@ -38,7 +38,7 @@ export interface CopyFault {
   isRead: boolean;
   /** Bytes of the chunk that lie before what failed, as far as that is known. Default: 0. */
   at?: number;
-  /** Where what failed begins for a guest, to a chunk of `chunkBytes`. The engine fills it in. */
+  /** Where what failed begins for a guest. Default: to a chunk of `chunkBytes`, as `at` has it. */
   guestOffset?: number;
 }
 
@@ -237,7 +237,7 @@ class Worker {
       this.#chunks.shift();
       options.abandoned(chunk);
     }
-    return { ...fault, guestOffset: failed.extents[0]?.offset };
+    return { ...fault, guestOffset: fault.guestOffset ?? failed.extents[0]?.offset };
   }
 
   async #copy(chunk: Chunk, pass: (() => void) | null): Promise<CopyFault | null> {

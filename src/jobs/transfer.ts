@@ -5,6 +5,7 @@
 
 import { chainStatus } from '../block/chain.js';
 import type { Child } from '../block/child.js';
+import { firstUnreadable } from '../block/first-unreadable.js';
 import type { Extent } from '../block/types.js';
 import { toBlockError } from '../util/errors.js';
 import type { CopyFault, WriteOrder } from './copy-engine.js';
@@ -38,7 +39,8 @@ export async function transfer(
   const { zeroStep } = options;
   if (!options.compareStep) {
     const step = await moveChunk(options, chunk, order.passed);
-    if (step?.error) return step;
+    if (step?.error)
+      return step.isRead ? { ...step, guestOffset: await placeOf(options, chunk, buffer(), step.error) } : step;
     if (step !== null) {
       if (!step.map.includes(1)) return null;
       return zeroOut(options, zeroExtents(chunk.extents, step.map, zeroStep), chunk.extents);
@@ -53,6 +55,16 @@ export async function transfer(
     at += part.bytes;
   }
   return null;
+}
+
+/** As `CopyFault.guestOffset`, of a read of `chunk` that failed with `error`. */
+async function placeOf(
+  { source }: TransferOptions,
+  { extents }: Chunk,
+  buffer: Uint8Array,
+  error: unknown,
+): Promise<number | undefined> {
+  return (await firstUnreadable(source, extents, buffer, error)) ?? undefined;
 }
 
 /** Reads a part into the buffer, and writes it. */
@@ -71,7 +83,8 @@ async function pass(
   try {
     await source.readExtents(chunk.extents, data, scan);
   } catch (error) {
-    return { error: toBlockError(error, { path: source.filename, operation: 'read' }), isRead: true };
+    const guestOffset = await placeOf(options, chunk, data, error);
+    return { error: toBlockError(error, { path: source.filename, operation: 'read' }), isRead: true, guestOffset };
   }
   if (options.compareStep) return writeDifferent(options, chunk, data, order);
   await order.myTurn();
