@@ -6,6 +6,7 @@ import { createImage } from '../../../src/block/create.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import { adler32 } from '../../../src/util/adler32.js';
+import { checkImage, repairImage } from '../../../src/workspace/check.js';
 import { type Bench, failureOf, makeBench, pattern, readNode, used } from '../support.js';
 
 const GRAIN = 65536;
@@ -80,6 +81,62 @@ describe('stream-optimised VMDK', () => {
         }
         await bench.graph.closeAll();
       }
+    }
+  });
+
+  it('has a grain that is cut off found by a check, and made a hole', async () => {
+    const noise = Buffer.from(pattern(GRAIN)).map((byte, i) => byte ^ ((i * i * 31 + (i >> 3) * 7) & 0xff));
+    for (const grain of [0, 2, 3]) await write(grain * GRAIN, noise);
+    await bench.graph.closeAll();
+    const whole = Buffer.from(bench.host.readFile('/a'));
+    const at = whole.readUInt32LE(TABLE + 4 * 3) * SECTOR;
+    const end = at + 12 + whole.readUInt32LE(at + 8);
+    const withLength = (length: number): Buffer => {
+      const file = Buffer.from(whole);
+      file.writeUInt32LE(length, at + 8);
+      return file;
+    };
+    const cases: [Buffer, string | null][] = [
+      [whole.subarray(0, end), null],
+      [whole.subarray(0, end - 1 - ((end - 1) % SECTOR)), 'The file ends before the compressed grain 3 does'],
+      [whole.subarray(0, at + 12), 'The file ends before the compressed grain 3 does'],
+      [withLength(0), 'The compressed grain 3 has a length of 0 bytes'],
+      [
+        Buffer.concat([withLength(2 * GRAIN), Buffer.alloc(2 * GRAIN)]),
+        'The compressed grain 3 has a length of 131072 bytes',
+      ],
+    ];
+    for (const [file, reason] of cases) {
+      bench.host.writeFile('/a', file);
+      const opened = await openNode(bench.graph, '/a', { format: 'vmdk', readOnly: true });
+      const read = readNode(opened, 3 * GRAIN, Buffer.alloc(GRAIN));
+      if (reason === null) await read;
+      else {
+        const error = await failureOf(read);
+        expect([error.code, error.reason, error.offset]).to.deep.equal(['corrupt-image', reason, at]);
+      }
+      await bench.graph.closeAll();
+      const found: unknown[] = [];
+      const repaired: unknown[] = [];
+      const { result } = await checkImage(bench.graph, '/a', { format: 'vmdk' }, ({ kind, index, guestOffset }) =>
+        found.push([kind, index, guestOffset]),
+      );
+      const bad = ['vmdk-grain-cut', 3 * 128, 3 * GRAIN];
+      expect([reason, found]).to.deep.equal([reason, reason === null ? [] : [bad]]);
+      expect(result.corruptions).to.equal(found.length);
+      await repairImage(bench.graph, '/a', 'all', { format: 'vmdk' }, ({ kind, repairs }) =>
+        repaired.push([kind, repairs]),
+      );
+      expect(repaired).to.deep.equal(reason === null ? [] : [['vmdk-grain-cut', true]]);
+      await bench.graph.closeAll();
+      const mended = await openNode(bench.graph, '/a', { format: 'vmdk', readOnly: true });
+      const content = Buffer.alloc(SIZE);
+      await readNode(mended, 0, content);
+      expect(content.subarray(2 * GRAIN, 3 * GRAIN).equals(noise)).to.equal(true);
+      expect(content.subarray(3 * GRAIN, 4 * GRAIN).equals(reason === null ? noise : Buffer.alloc(GRAIN))).to.equal(
+        true,
+      );
+      await bench.graph.closeAll();
     }
   });
 

@@ -1,15 +1,19 @@
-// The check of a sparse extent: each entry points into the file, and each table has the same entries as its copy (repair.ts says what becomes of one that does not).
+// The check of a sparse extent: each entry points into the file, a compressed grain is there as a whole, and each table has the same entries as its copy (repair.ts says what becomes of one that does not).
 
 import type { RepairKind } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
+import { MARKER_BYTES, mostPackedBytes, packedLength, ZLIB_BYTES } from './grain-packer.js';
 import { ZERO_ENTRY } from './grain-tables.js';
 import { ENTRY_BYTES, HEADER_BYTES, type SparseHeader, tableBytes } from './header.js';
 import type { ExtentPlace } from './part.js';
 import { UsedSectors } from './used-sectors.js';
 
 const STEP_ENTRIES = 16 << 10;
+/** Entries whose grains are looked at together. */
+const MARKERS_AT_ONCE = 64;
 
 /** An extent that is checked. */
 export interface Checked {
@@ -72,9 +76,43 @@ export async function readTable({ file, header }: Checked, offset: number): Prom
   return new DataView(bytes.buffer);
 }
 
-/** Whether `entry` can be right. */
-export function isEntrySound({ file, header }: Checked, entry: number): boolean {
-  return entry === 0 || (entry === ZERO_ENTRY && header.zeroGrains) || entry * SECTOR_BYTES < file.length;
+/** What is wrong with an entry: it points beyond the end of the file, or to a compressed grain that is not whole. */
+export type BadEntry = 'vmdk-grain-beyond-end' | 'vmdk-grain-cut';
+
+/** Those entries of a table that cannot be right, by their number in it, in its order. Rejects with `io`. */
+export async function badEntriesOf(part: Checked, table: DataView): Promise<Map<number, BadEntry>> {
+  const { file, header } = part;
+  const bad = new Map<number, BadEntry>();
+  const count = header.tableEntries;
+  for (let first = 0; first < count; first += MARKERS_AT_ONCE) {
+    const found = new Array<BadEntry | null>(Math.min(MARKERS_AT_ONCE, count - first)).fill(null);
+    const cuts: Promise<void>[] = [];
+    for (let i = 0; i < found.length; i++) {
+      const entry = table.getUint32((first + i) * ENTRY_BYTES, true);
+      if (entry === 0 || (entry === ZERO_ENTRY && header.zeroGrains)) continue;
+      const place = entry * SECTOR_BYTES;
+      if (place >= file.length) found[i] = 'vmdk-grain-beyond-end';
+      else if (header.isCompressed) {
+        const looking = isGrainWhole(part, place).then((isWhole) => {
+          if (!isWhole) found[i] = 'vmdk-grain-cut';
+        });
+        cuts.push(later(looking));
+      }
+    }
+    await settleAll(cuts);
+    for (const [i, kind] of found.entries()) if (kind !== null) bad.set(first + i, kind);
+  }
+  return bad;
+}
+
+/** Whether the compressed grain at `place` is in the file with as many bytes as its marker says, and as a grain can have. */
+async function isGrainWhole({ file, header }: Checked, place: number): Promise<boolean> {
+  if (place + MARKER_BYTES > file.length) return false;
+  const marker = new Uint8Array(MARKER_BYTES);
+  await file.read(place, marker);
+  const length = packedLength(marker);
+  const most = Math.min(file.length - place, mostPackedBytes(header.grainBytes));
+  return length > ZLIB_BYTES && MARKER_BYTES + length <= most;
 }
 
 /** `Part.check`, of a sparse extent. */
@@ -97,10 +135,9 @@ export async function checkSparse(
       continue;
     }
     const own = await readTable(part, table);
-    for (let i = 0; i < tableEntries; i++) {
-      if (isEntrySound(part, own.getUint32(i * ENTRY_BYTES, true))) continue;
+    for (const [i, kind] of await badEntriesOf(part, own)) {
       const guestOffset = start + (number * tableEntries + i) * grainBytes;
-      find({ kind: 'vmdk-grain-beyond-end', index: guestOffset / SECTOR_BYTES, guestOffset });
+      find({ kind, index: guestOffset / SECTOR_BYTES, guestOffset });
     }
     if (header.redundantDirectory === null) continue;
     const isSame = isCopySound && Buffer.compare(bytesOf(own), bytesOf(await readTable(part, copy))) === 0;

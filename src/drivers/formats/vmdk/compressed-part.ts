@@ -6,14 +6,13 @@ import type { CheckFinding } from '../../../block/finding.js';
 import type { BlockStatus, Located, ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import type { VmdkExtentInfo } from '../../../schema/generated/types.js';
-import { viewOf } from '../../../util/bytes.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { ImageFile } from '../../image-file.js';
 import { Commits } from '../blocks/commits.js';
 import { HOLE, holeRun, MAX_CHANGED_BYTES, readBelow, ZERO } from '../blocks/places.js';
 import { checkSparse } from './check.js';
-import { GrainPacker, MARKER_BYTES, mostPackedBytes, ZLIB_BYTES } from './grain-packer.js';
+import { GrainPacker, MARKER_BYTES, mostPackedBytes, packedLength, ZLIB_BYTES } from './grain-packer.js';
 import { GrainSpace } from './grain-space.js';
 import { GrainTables } from './grain-tables.js';
 import type { SparseHeader } from './header.js';
@@ -147,9 +146,14 @@ export class CompressedPart implements WritablePart {
     const { grainBytes } = this;
     const broken = (reason: string, cause?: unknown): BlockError =>
       BlockError.at(this.file.path, 'corrupt-image', reason, { offset: place, operation: 'read', cause });
-    const length = stored.length < MARKER_BYTES ? 0 : viewOf(stored).getUint32(8, true);
+    const length = stored.length < MARKER_BYTES ? 0 : packedLength(stored);
     if (length <= ZLIB_BYTES || MARKER_BYTES + length > stored.length) {
-      throw broken(`The compressed grain ${index} has a length of ${length} bytes`);
+      const isCut = place + MARKER_BYTES + length > this.file.length;
+      throw broken(
+        isCut
+          ? `The file ends before the compressed grain ${index} does`
+          : `The compressed grain ${index} has a length of ${length} bytes`,
+      );
     }
     const packed = stored.subarray(MARKER_BYTES, MARKER_BYTES + length);
     const isWhole = target.length === grainBytes;

@@ -11,6 +11,7 @@ function tableOf({ index, extent }: CheckFinding): string {
 
 export const VMDK_FINDING_WORDS: FindingWords = {
   'vmdk-grain-beyond-end': ({ index }) => `ERROR: cluster offset for sector ${decimal(index)} points after EOF`,
+  'vmdk-grain-cut': ({ index }) => `ERROR: the compressed grain for sector ${decimal(index)} is not whole`,
   'vmdk-table-misplaced': (finding) => `ERROR: ${tableOf(finding)} lies outside of the file, or over other metadata`,
   'vmdk-tables-differ': (finding) => `ERROR: ${tableOf(finding)} and its copy differ`,
 };

@@ -12,6 +12,8 @@ import type { ImageFile } from '../../image-file.js';
 import { MAX_FILE_BYTES } from './header.js';
 
 export const MARKER_BYTES = 12;
+/** Where a marker has the length of the compressed data. */
+const PACKED_LENGTH = 8;
 /** Before the compressed data: RFC 1950. */
 export const ZLIB_BYTES = 2;
 /** Deflate with a window of 4 KiB, which is what the host's codec makes. */
@@ -23,6 +25,11 @@ const SLACK_BYTES = 1024;
 /** The most that a grain takes in the file. */
 export function mostPackedBytes(grainBytes: number): number {
   return roundUp(MARKER_BYTES + ZLIB_BYTES + grainBytes + SLACK_BYTES + CHECKSUM_BYTES, SECTOR_BYTES);
+}
+
+/** Bytes of the compressed data behind `marker`, as it says. */
+export function packedLength(marker: Uint8Array): number {
+  return viewOf(marker).getUint32(PACKED_LENGTH, true);
 }
 
 /** Compresses the grain that begins at `offset` of the extent into `packed`, which has `mostPackedBytes`. Resolves with the bytes that it takes there: whole sectors. */
@@ -38,7 +45,7 @@ export async function packGrain(
   packed.fill(0, data, end);
   const view = viewOf(packed);
   view.setBigUint64(0, BigInt(offset / SECTOR_BYTES), true);
-  view.setUint32(8, data + CHECKSUM_BYTES - MARKER_BYTES, true);
+  view.setUint32(PACKED_LENGTH, data + CHECKSUM_BYTES - MARKER_BYTES, true);
   packed.set(ZLIB_HEAD, MARKER_BYTES);
   view.setUint32(data, adler32(grain));
   return end;

@@ -1,11 +1,11 @@
 // The repair of a sparse extent.
 //
 // Where a table and its copy differ, one of the two was written, and then power was lost. What an entry points to was durable before either, so the entry that points to
-// a grain is the right one. An entry that leads out of the file is taken from the other table; where that does not do either, the grain is lost, and becomes a hole.
+// a grain is the right one. An entry that leads out of the file, or to a compressed grain that is not whole, is taken from the other table; where that does not do either, the grain is lost, and becomes a hole.
 
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import type { ImageFile } from '../../image-file.js';
-import { bytesOf, type Checked, isEntrySound, readTable, type TablePair, tablesOf } from './check.js';
+import { badEntriesOf, bytesOf, type Checked, readTable, type TablePair, tablesOf } from './check.js';
 import { ENTRY_BYTES } from './header.js';
 
 /** Repairs all that a check finds: a table that nothing can be taken from is not there any more, and its grains are lost. Rejects with `io`. */
@@ -29,11 +29,12 @@ async function repairTable(
   if (sound === 0) return;
   const own = await readTable(part, sound);
   const other = isTableSound && isCopySound && copy !== table ? await readTable(part, copy) : null;
-  for (let at = 0; at < header.tableEntries * ENTRY_BYTES; at += ENTRY_BYTES) {
-    const entry = own.getUint32(at, true);
-    const second = other?.getUint32(at, true) ?? 0;
-    if (entry !== 0 && isEntrySound(part, entry)) continue;
-    own.setUint32(at, isEntrySound(part, second) ? second : 0, true);
+  const bad = await badEntriesOf(part, own);
+  const otherBad = other === null ? bad : await badEntriesOf(part, other);
+  for (let i = 0; i < header.tableEntries; i++) {
+    const at = i * ENTRY_BYTES;
+    if (own.getUint32(at, true) !== 0 && !bad.has(i)) continue;
+    own.setUint32(at, other === null || otherBad.has(i) ? 0 : other.getUint32(at, true), true);
   }
   if (other !== null) await file.write(copy, bytesOf(own));
   await file.write(sound, bytesOf(own));
