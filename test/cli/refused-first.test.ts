@@ -37,6 +37,13 @@ const REFUSED: readonly (readonly [line: string, words: RegExp])[] = [
   ['create -f qcow2 -o cluster_size=512 % 1P', /too large for file format/],
   ['create -f raw -o preallocation=metadata % 1M', /preallocation mode: metadata/],
   ['create -f qcow2 -b gone -F qcow2 %', /Could not open 'gone'/],
+  ...['monolithicSparse', 'streamOptimized', 'twoGbMaxExtentSparse', 'monolithicFlat', 'twoGbMaxExtentFlat'].flatMap(
+    (subformat) =>
+      [
+        [`create -f vmdk -o subformat=${subformat} % 0`, /A disk of 0 bytes has no extents/],
+        [`convert -f raw -O vmdk -o subformat=${subformat} empty %`, /A disk of 0 bytes has no extents/],
+      ] as const,
+  ),
 ];
 
 describe('a refused command line', () => {
@@ -46,6 +53,7 @@ describe('a refused command line', () => {
     shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'base', '1M');
     shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'base', '-F', 'qcow2', 'top');
     writeFileSync(shop.path('there'), PRECIOUS);
+    writeFileSync(shop.path('empty'), '');
   });
   after(() => shop.remove());
 

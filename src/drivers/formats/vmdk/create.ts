@@ -118,7 +118,7 @@ export function checkVmdkCreate(options: VmdkCreateOptions, path: string): void 
     if (text !== undefined && !fitsQuotes(text))
       fail('invalid-argument', `The ${what} has a character that a descriptor cannot hold`);
   }
-  if ((isFlat || isSplit) && size === 0) fail('invalid-argument', 'A disk of 0 bytes has no extents');
+  if (size === 0) fail('invalid-argument', 'A disk of 0 bytes has no extents');
   const most = isSplit ? 1024 * EXTENT_BYTES : MAX_SPARSE_BYTES;
   if (size > most) fail('limit', `VMDK images of this subformat are of ${most} bytes at most`);
 }
