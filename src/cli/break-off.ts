@@ -85,6 +85,6 @@ export class BreakOff implements SignalListener {
 
 /** The end of a sentence about an image that was changed in its place: clusters may be leaked where it has any. Null: it was not open yet. */
 export function leaksIn(image: BlockNode | null): string {
-  if (image?.abilities.check === undefined) return '.';
+  if (image?.abilities.repair === undefined) return '.';
   return '. Space may be lost: "diskwright check -r leaks" gives it back.';
 }

@@ -37,8 +37,7 @@ const SHARED: SharedFormat = {
       ],
     };
   },
-  // Flat images have nothing to be checked.
-  checks: false,
+  checks: true,
 };
 
 export const VMDK: FormatFixture = {

@@ -289,12 +289,11 @@ export class VmdkNode extends FormatNode {
   }
 
   override get abilities(): Abilities {
-    const details: Abilities = { details: () => this.#details() };
-    // As for QEMU: flat extents have nothing that could be checked.
-    if (this.#parts.every(({ part }) => part.check === undefined)) return details;
+    const common: Abilities = { details: () => this.#details(), check: (report) => this.#check(report) };
+    // As for QEMU: in flat extents nothing is found, and nothing is repaired.
+    if (this.#parts.every(({ part }) => part.check === undefined)) return common;
     return {
-      ...details,
-      check: (report) => this.#check(report),
+      ...common,
       repair: (kind, report) => this.alone('repair', () => this.#repair(kind, report)),
     };
   }
