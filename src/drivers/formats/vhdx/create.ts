@@ -13,7 +13,6 @@ import { NO_GUID, randomGuid } from './guid.js';
 import {
   encodeHeader,
   encodeIdentifier,
-  encodeRegions,
   FIRST_REGION_OFFSET,
   HEADER_OFFSETS,
   type Header,
@@ -30,6 +29,7 @@ import {
   MAX_DISK_BYTES,
   type Parameters,
 } from './metadata.js';
+import { encodeRegions } from './regions.js';
 import { ENTRY_BYTES, State, wordsOf } from './table.js';
 
 type VhdxCreateOptions = CreateRequest<'vhdx'>['options'];

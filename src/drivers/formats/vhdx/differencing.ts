@@ -15,7 +15,7 @@ import { hasBit } from '../blocks/bits.js';
 import { OverlayNode, type OverlayRun, refuseWriting } from '../blocks/overlay.js';
 import { badEntry, Pages } from '../blocks/pages.js';
 import { HOLE, ZERO } from '../blocks/places.js';
-import { surveyWithLog, type VhdxOpening } from './driver.js';
+import { surveyAll, type VhdxOpening } from './driver.js';
 import type { Image } from './image.js';
 import type { Parameters } from './metadata.js';
 import type { ParentLocator } from './parent.js';
@@ -155,7 +155,7 @@ export class VhdxDifferencingNode extends OverlayNode {
   }
 
   async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
-    return (await surveyWithLog(this.file, this.#shape, report)).result;
+    return (await surveyAll(this.file, this.#shape, report)).result;
   }
 
   protected override async doClose(): Promise<void> {

@@ -23,7 +23,8 @@ import { HeaderStore } from './header-store.js';
 import type { Image } from './image.js';
 import { LogWriter } from './log-writer.js';
 import type { Parameters } from './metadata.js';
-import { repairTable } from './repair.js';
+import { findBadRegionTable } from './regions.js';
+import { mendRegionTable, repairTable } from './repair.js';
 import { ReplayedFile } from './replayed-file.js';
 import { VhdxSpace } from './space.js';
 import { BlockAllocationTable, type TableShape } from './table.js';
@@ -34,16 +35,22 @@ export interface VhdxOpening {
   permissions: Permissions;
 }
 
-/** As `survey`. A log that is to be replayed counts as a corruption, as for QEMU. */
-export async function surveyWithLog(
+/** Of the whole image: as `survey`, and of the log and the region tables, too. A log that is to be replayed counts as a corruption, as for QEMU. */
+export async function surveyAll(
   file: ReplayedFile,
   shape: TableShape,
   report: (finding: CheckFinding) => void,
   kind?: RepairKind,
 ): Promise<Survey> {
   if (file.hasLog) report({ kind: 'vhdx-log', severity: 'corruption', ...(kind !== undefined && { repairs: true }) });
+  const bad = await findBadRegionTable(file);
+  if (bad !== null) {
+    const { index, offset, isOther } = bad;
+    const at = { index, hostOffset: offset, reason: isOther ? 'other' : 'broken' };
+    report({ kind: 'vhdx-region-table', severity: 'corruption', ...at, ...(kind === 'all' && { repairs: true }) });
+  }
   const found = await survey(file, shape, file.fullLength, report, kind);
-  found.result.corruptions += Number(file.hasLog);
+  found.result.corruptions += Number(file.hasLog) + Number(bad !== null);
   return found;
 }
 
@@ -176,7 +183,7 @@ export class VhdxNode extends BegunBlocksNode {
   }
 
   #findAll(report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<Survey> {
-    return surveyWithLog(this.file, this.#shape, report, kind);
+    return surveyAll(this.file, this.#shape, report, kind);
   }
 
   async #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
@@ -185,6 +192,7 @@ export class VhdxNode extends BegunBlocksNode {
     const { result: before } = await this.#findAll(report, kind);
     await this.becomeWritable();
     this.tables.pages.clear();
+    if (kind === 'all') await this.#mendRegionTable();
     const found = await this.#survey(() => undefined);
     if (kind === 'all' && found.result.corruptions > 0) {
       await this.#beginWith(found);
@@ -199,8 +207,16 @@ export class VhdxNode extends BegunBlocksNode {
       await this.#log.release();
       await this.file.cut(this.#endInUse);
     }
-    const { result: after } = await this.#survey(() => undefined);
+    const { result: after } = await this.#findAll(() => undefined);
     return { before, after };
+  }
+
+  /** The region table that does not count says what the other one says, which is not touched. Rejects with `io`, `no-space`; then this can be done again. */
+  async #mendRegionTable(): Promise<void> {
+    const bad = await findBadRegionTable(this.file);
+    if (bad === null) return;
+    await this.#store.change({ fileWriteGuid: randomGuid(this.#random) });
+    await mendRegionTable(this.file, bad);
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {

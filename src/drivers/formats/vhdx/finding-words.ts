@@ -19,5 +19,7 @@ export const VHDX_FINDING_WORDS: FindingWords = {
   'vhdx-state': ({ index, entry }) => `VHDX BAT entry ${index} has the state ${hex(entry)}, which is not valid`,
   'vhdx-bitmap': ({ index, entry, hostOffset }) =>
     `Block ${index} of the sector bitmap, of state ${hex(entry)}, has no valid place: ${decimal(hostOffset)}`,
+  'vhdx-region-table': ({ index, hostOffset, reason }) =>
+    `Region table ${Number(index) + 1}, at ${decimal(hostOffset)}, ${reason === 'other' ? 'says something else than the other one' : 'is broken'}: the other one counts`,
   'vhdx-log': () => 'The log is to be replayed: the image was not closed properly',
 };

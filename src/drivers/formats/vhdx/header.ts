@@ -1,4 +1,4 @@
-// What a VHDX image begins with, and how it says where everything else is.
+// What a VHDX image begins with. What the region tables say is in regions.ts.
 //
 //   0       | file identifier: signature, creator
 //   64 KiB  | header 1 |   of the two headers, the valid one with the higher sequence number counts;
@@ -26,7 +26,7 @@ const CREATOR_BYTES = 512;
 export const HEADER_BYTES = 4096;
 export const HEADER_OFFSETS = [64 << 10, 128 << 10] as const;
 export const REGION_TABLE_OFFSETS = [192 << 10, 256 << 10] as const;
-const REGION_TABLE_BYTES = 64 << 10;
+export const REGION_TABLE_BYTES = 64 << 10;
 /** Of the first structure whose place is not fixed. */
 export const FIRST_REGION_OFFSET = MIB;
 /** No image has a reason to be longer: a disk has 64 TiB at most. */
@@ -63,14 +63,10 @@ export interface Header {
 /** A range of the file, [start, end). */
 export type Range = readonly [start: number, end: number];
 
-export interface Regions {
-  bat: Range;
-  metadata: Range;
-  /** All that have a place in the file, also those that nobody knows here, in order. */
-  all: readonly Range[];
-}
+/** Fills `buffer` with what the file has at `offset`, and zeroes beyond its end. Rejects with `io`. */
+export type ReadBytes = (offset: number, buffer: Uint8Array) => Promise<void>;
 
-function invalid(path: string, reason: string): BlockError {
+export function invalid(path: string, reason: string): BlockError {
   return BlockError.at(path, 'invalid-image', reason, { operation: 'open' });
 }
 
@@ -84,7 +80,7 @@ export function seal(bytes: Uint8Array): void {
   viewOf(bytes).setUint32(CHECKSUM_OFFSET, checksumOf(bytes), true);
 }
 
-function isSealed(bytes: Uint8Array): boolean {
+export function isSealed(bytes: Uint8Array): boolean {
   return viewOf(bytes).getUint32(CHECKSUM_OFFSET, true) === checksumOf(bytes);
 }
 
@@ -175,89 +171,5 @@ export function encodeIdentifier(creator: string): Uint8Array {
   const bytes = new Uint8Array(IDENTIFIER_BYTES);
   bytes.set(Buffer.from(SIGNATURE));
   bytes.set(Buffer.from(creator, 'utf16le').subarray(0, CREATOR_BYTES), CREATOR_OFFSET);
-  return bytes;
-}
-
-const REGION_ENTRY_BYTES = 32;
-const FIRST_REGION_ENTRY = 16;
-const MAX_REGIONS = 2047;
-const RegionField = { guid: 0, offset: 16, length: 24, isRequired: 28 } as const;
-const BAT_GUID = '6677c22d23f600429d64115e9bfd4a08';
-const METADATA_GUID = '06a27c8b90479a4bb8fe575f050f886e';
-
-/**
- * The regions by the first of the two tables that is valid. `read`: the file as it is when its log was replayed, which may say something else than `head`. Rejects with
- * `invalid-image`, `unsupported`, and as `read`.
- */
-export async function readRegions(read: ReadBytes, header: Header, path: string): Promise<Regions> {
-  for (const offset of REGION_TABLE_OFFSETS) {
-    const bytes = new Uint8Array(REGION_TABLE_BYTES);
-    await read(offset, bytes);
-    if (hasMagic(bytes, 'regi') && isSealed(bytes)) return parseRegions(bytes, header, path);
-  }
-  throw invalid(path, 'No valid region table found');
-}
-
-/** Fills `buffer` with what the file has at `offset`, and zeroes beyond its end. Rejects with `io`. */
-export type ReadBytes = (offset: number, buffer: Uint8Array) => Promise<void>;
-
-function parseRegions(bytes: Uint8Array, { logOffset, logBytes }: Header, path: string): Regions {
-  const view = viewOf(bytes);
-  const count = view.getUint32(8, true);
-  if (count > MAX_REGIONS) throw invalid(path, `The region table has ${count} entries, and ${MAX_REGIONS} at most`);
-  const all: Range[] = [[0, FIRST_REGION_OFFSET]];
-  if (logBytes > 0) all.push([logOffset, logOffset + logBytes]);
-  const known = new Map<string, Range>();
-  for (let i = 0; i < count; i++) {
-    const at = FIRST_REGION_ENTRY + i * REGION_ENTRY_BYTES;
-    const guid = getGuid(bytes, at + RegionField.guid);
-    const offset = viewLe64(view, at + RegionField.offset);
-    const end = offset + view.getUint32(at + RegionField.length, true);
-    if (offset % MIB !== 0 || end === offset || end > MAX_FILE_BYTES) {
-      throw invalid(path, `Region ${i} has no valid place: ${offset}-${end}`);
-    }
-    all.push([offset, end]);
-    const isKnown = guid === BAT_GUID || guid === METADATA_GUID;
-    if (isKnown && known.has(guid)) throw invalid(path, `The region table has two entries of one kind`);
-    if (isKnown) known.set(guid, [offset, end]);
-    else if (view.getUint32(at + RegionField.isRequired, true) & 1) {
-      throw BlockError.at(path, 'unsupported', `Region ${i} is required, and not known: ${guid}`, {
-        operation: 'open',
-      });
-    }
-  }
-  const [bat, metadata] = [BAT_GUID, METADATA_GUID].map((guid) => known.get(guid));
-  if (bat === undefined || metadata === undefined) throw invalid(path, 'A required region is missing');
-  all.sort(([a], [b]) => a - b);
-  for (let i = 1; i < all.length; i++) {
-    if (all[i][0] < all[i - 1][1]) throw invalid(path, overlapText(all[i], all[i - 1]));
-  }
-  return { bat, metadata, all };
-}
-
-/** As QEMU says it. */
-function overlapText(one: Range, other: Range): string {
-  return `VHDX region ${one[0]}-${one[1]} overlaps with region ${other[0]}-${other[1]}`;
-}
-
-/** Of a new image. */
-export function encodeRegions(bat: Range, metadata: Range): Uint8Array {
-  const bytes = new Uint8Array(REGION_TABLE_BYTES);
-  const view = viewOf(bytes);
-  bytes.set(Buffer.from('regi'));
-  view.setUint32(8, 2, true);
-  for (const [i, [guid, [start, end]]] of (
-    [
-      [BAT_GUID, bat],
-      [METADATA_GUID, metadata],
-    ] as const
-  ).entries()) {
-    const at = FIRST_REGION_ENTRY + i * REGION_ENTRY_BYTES;
-    putGuid(bytes, at + RegionField.guid, guid);
-    view.setBigUint64(at + RegionField.offset, BigInt(start), true);
-    view.setUint32(at + RegionField.length, end - start, true);
-    view.setUint32(at + RegionField.isRequired, 1, true);
-  }
-  seal(bytes);
   return bytes;
 }

@@ -3,10 +3,11 @@
 import type { Child } from '../../../block/child.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
-import { type Header, MIB, parseHeader, type ReadBytes, type Regions, readRegions } from './header.js';
+import { type Header, MIB, parseHeader, type ReadBytes } from './header.js';
 import { findLog, type Replayed } from './log.js';
 import { type Parameters, readMetadata } from './metadata.js';
 import { type ParentLocator, readParentLocator } from './parent.js';
+import { type Regions, readRegions } from './regions.js';
 import { BITMAP_BYTES, shapeOf, type TableShape } from './table.js';
 
 export interface Image {

@@ -1,9 +1,12 @@
-// The repair of the table. Afterwards each entry points to a place of its own: one that points to none is a hole, whose data is lost, and of entries that share a place, each but the first gets a
+// The repair of the block allocation table, and of the region table that does not count.
+//
+// Of the first: afterwards each entry points to a place of its own: one that points to none is a hole, whose data is lost, and of entries that share a place, each but the first gets a
 // copy. A block whose end the file does not have keeps its place: the file has grown for it, with zeroes. The copies are on the disk before the entries, which go through the log.
 
 import type { ImageFile } from '../../image-file.js';
 import { HOLE } from '../blocks/places.js';
 import type { Survey } from './check.js';
+import type { BadRegionTable } from './regions.js';
 import type { VhdxSpace } from './space.js';
 import type { BlockAllocationTable } from './table.js';
 
@@ -31,6 +34,12 @@ export async function repairTable({ lost, shared }: Survey, parts: Repaired): Pr
     await setPlace(tables, index, offset);
   }
   await parts.commit();
+}
+
+/** Durable when it resolves. The table that counts is not touched, and one that was written in part is not valid: one is, at every moment. Rejects with `io`, `no-space`; then it can be done again. */
+export async function mendRegionTable(file: ImageFile, { offset, bytes }: BadRegionTable): Promise<void> {
+  await file.write(offset, bytes);
+  await file.flush();
 }
 
 async function setPlace(tables: BlockAllocationTable, index: number, place: number): Promise<void> {

@@ -8,9 +8,10 @@ import type { ImageFile } from '../../image-file.js';
 import { LinearTable } from '../blocks/linear-table.js';
 import { badEntry, type Pages } from '../blocks/pages.js';
 import { type BlockTables, HOLE, ZERO } from '../blocks/places.js';
-import { FIRST_REGION_OFFSET, MAX_FILE_BYTES, type Range, type Regions } from './header.js';
+import { FIRST_REGION_OFFSET, MAX_FILE_BYTES, type Range } from './header.js';
 import { LOG_SECTOR_BYTES } from './log-entry.js';
 import { chunkRatio, entryCount, entryOf, type Parameters } from './metadata.js';
+import type { Regions } from './regions.js';
 
 export const ENTRY_BYTES = 8;
 export const State = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, full: 6, partial: 7 } as const;
