@@ -145,11 +145,19 @@ async function readByThem(image: Image): Promise<void> {
   }
 }
 
-async function checkBoth(bench: Bench, image: Image): Promise<void> {
+/** A new parallels image of some sizes does not pass QEMU's own check before data is written to it. */
+async function passesAnew({ format, path }: Image): Promise<boolean> {
+  return exec('qemu-img', ['check', '-q', '-f', format, path]).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function checkBoth(bench: Bench, image: Image, byThem: boolean): Promise<void> {
   const graph = new Graph(bench.host);
   const { result } = await checkImage(graph, image.path, { format: image.format }, () => undefined);
   expect([result.checkErrors, result.corruptions, result.leaks], 'our check').to.deep.equal([0, 0, 0]);
-  await exec('qemu-img', ['check', '-q', '-f', image.format, image.path]);
+  if (byThem) await exec('qemu-img', ['check', '-q', '-f', image.format, image.path]);
 }
 
 async function runShared(bench: Bench, cli: string, { name }: FormatFixture, shared: SharedFormat, seed: number) {
@@ -162,6 +170,7 @@ async function runShared(bench: Bench, cli: string, { name }: FormatFixture, sha
   else await exec('qemu-img', words);
   const { stdout } = await exec('qemu-img', ['info', '-f', name, '--output=json', path]);
   const image: Image = { format: name, path, model: new Model(Number(JSON.parse(stdout)['virtual-size'])) };
+  const isSound = shared.checks && (await passesAnew(image));
   const done: string[] = [`${isOurs ? 'our' : "QEMU's"} ${words.join(' ')}`];
   try {
     for (let turn = 0, changes = 0; turn < TURNS; turn++) {
@@ -178,7 +187,8 @@ async function runShared(bench: Bench, cli: string, { name }: FormatFixture, sha
       else await changeByThem(image, list, random);
       await readByUs(bench, image);
       await readByThem(image);
-      if (shared.checks) await checkBoth(bench, image);
+      const holdsData = image.model.ranges.some(({ byte }) => byte !== 0);
+      if (shared.checks) await checkBoth(bench, image, isSound || holdsData);
     }
   } catch (error) {
     throw new Error(`seed ${seed}: ${(error as Error).message}\n${done.join('\n')}`, { cause: error });
