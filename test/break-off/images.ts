@@ -1,9 +1,10 @@
 // The images that the operations begin with, made by QEMU's tools.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ImageName } from '../../src/index.js';
+import { run } from '../support/cli.js';
 
 /** `--object` of what opens the encrypted images. */
 export const SECRET = 'secret,id=s,data=one';
@@ -187,10 +188,8 @@ export function withDataFile(folder: string): void {
 /** Makes the encrypted image `disk`, with some data. `image`: its name for options. */
 function makeEncrypted(folder: string, format: 'qcow2' | 'luks', options: string, image: string): void {
   const create = ['create', '-q', '--object', SECRET, '-f', format, '-o', options, 'disk', '4M'];
-  // On a loaded machine qemu-img 7.2 may fail to measure how fast it is: "Unable to get accurate CPU usage".
-  for (let tries = 1; spawnSync('qemu-img', create, { cwd: folder }).status !== 0; tries++) {
-    if (tries === 10) tool(folder, 'qemu-img', ...create);
-  }
+  const { code, stderr } = run('qemu-img', create, folder);
+  if (code !== 0) throw new Error(`qemu-img ${create.join(' ')} ended with ${code}: ${stderr}`);
   const commands = WRITES.flatMap((command) => ['-c', command]);
   tool(folder, 'qemu-io', '--object', SECRET, ...commands, '--image-opts', image);
 }
