@@ -20,6 +20,8 @@ export class BlockSpace {
   #end: number;
   /** Blocks that were allocated, and are not in use. */
   readonly #spare: NewBlock[] = [];
+  /** Offsets of blocks that nobody has used since before this was made, the last one first. */
+  #free: number[] = [];
 
   /** `end`: where the first new block goes, or before it, where blocks begin at multiples of `unit`. */
   constructor(file: ImageFile, blockBytes: number, end: number, unit = 1) {
@@ -32,6 +34,11 @@ export class BlockSpace {
   /** End of what was ever allocated. */
   get end(): number {
     return this.#end;
+  }
+
+  /** Blocks before the end, in ascending order, that are not in use: they are taken where none was given back. */
+  addFree(offsets: readonly number[]): void {
+    this.#free = offsets.toReversed();
   }
 
   /** A block was given back before the end, and is taken next. */
@@ -67,9 +74,14 @@ export class BlockSpace {
 
   /** Takes a block, for which the file has grown. Rejects with `no-space`, `io`. */
   async take(): Promise<NewBlock> {
-    const spare = this.#spare.pop();
+    const spare = this.#spare.pop() ?? this.#nextFree();
     if (spare === undefined) return this.takeRun(1);
     return { ...spare, fresh: (await this.#grown(spare.offset, this.#blockBytes)) || spare.fresh };
+  }
+
+  #nextFree(): NewBlock | undefined {
+    const offset = this.#free.pop();
+    return offset === undefined ? undefined : { offset, fresh: false };
   }
 
   /** The same for blocks that lie one behind the other, at the end. */

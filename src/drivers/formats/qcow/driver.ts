@@ -184,28 +184,25 @@ export class QcowNode extends BlocksNode {
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
-    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly && readOnly) await this.#finish(false);
     return null;
   }
 
-  /** All is in the file, which is no longer than it need be. */
-  async #finish(): Promise<void> {
+  /** All is in the file, which is no longer than it need be. `closes`: no read that was located can still go to what `makeEmpty`, or a copy, has dropped, so that it is given back. */
+  async #finish(closes: boolean): Promise<void> {
     await this.commit();
+    if (closes) await this.#dropUnused();
     await this.file.trim();
   }
 
-  /** Gives back what `makeEmpty`, or a copy, has dropped. Only at the close: before it, a read that was located may still go there. */
-  async #dropUnused(): Promise<void> {
-    if (this.#isEmpty && !this.space.hasTaken) return this.file.cut(Math.min(this.#metadataEnd, this.file.length));
-    await this.space.dropSpare();
-    await this.file.trim();
+  #dropUnused(): Promise<void> {
+    const isEmptied = this.#isEmpty && !this.space.hasTaken;
+    return isEmptied ? this.file.cut(Math.min(this.#metadataEnd, this.file.length)) : this.space.dropSpare();
   }
 
   protected override async doClose(): Promise<void> {
     try {
-      if (this.readOnly) return;
-      await this.#finish();
-      await this.#dropUnused();
+      if (!this.readOnly) await this.#finish(true);
     } finally {
       this.tables.clear();
       this.#cipher?.close();

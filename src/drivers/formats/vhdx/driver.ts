@@ -220,14 +220,15 @@ export class VhdxNode extends BegunBlocksNode {
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
-    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly && readOnly) await this.#finish(false);
     if (!this.readOnly || readOnly) return null;
     return { commit: () => undefined, complete: () => this.becomeWritable(), revert: () => undefined };
   }
 
-  /** All is in the file, which ends with what is in use, and no entry of the log counts. */
-  async #finish(): Promise<void> {
+  /** All is in the file, which ends with what is in use, and no entry of the log counts. `closes`: as for `BlockSpace.dropSpare`. */
+  async #finish(closes: boolean): Promise<void> {
     await this.commit();
+    if (closes) await this.space.dropSpare();
     await this.#log.release();
     if (!this.isBegun) return;
     await this.file.cut(this.#endInUse);
@@ -236,10 +237,7 @@ export class VhdxNode extends BegunBlocksNode {
 
   protected override async doClose(): Promise<void> {
     try {
-      if (this.readOnly) return;
-      await this.commit();
-      await this.space.dropSpare();
-      await this.#finish();
+      if (!this.readOnly) await this.#finish(true);
     } finally {
       this.tables.pages.clear();
     }

@@ -39,7 +39,7 @@ export class VhdxSpace implements BlockSource {
         place += blockBytes;
       } else place += MIB;
     }
-    for (const offset of free.reverse()) blocks.giveBack({ offset, fresh: false });
+    blocks.addFree(free);
     this.#blocks = blocks;
   }
 

@@ -338,7 +338,7 @@ export class VmdkNode extends FormatNode {
   }
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
-    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly && readOnly) await this.#finish(false);
     if (this.readOnly && !readOnly) refuseWriting(this.#parts, this.filename);
     return null;
   }
@@ -348,17 +348,18 @@ export class VmdkNode extends FormatNode {
     refuseWriting(this.#parts, this.filename);
   }
 
-  /** All is in the files, which are no longer than they need be. */
-  async #finish(): Promise<void> {
+  /** All is in the files, which are no longer than they need be. `closes`: as for `WritablePart.dropUnused`. */
+  async #finish(closes: boolean): Promise<void> {
     await this.#commit();
-    for (const { part } of this.#parts) await writable(part).trim();
+    for (const { part } of this.#parts) {
+      if (closes) await writable(part).dropUnused?.();
+      await writable(part).trim();
+    }
   }
 
   protected override async doClose(): Promise<void> {
     try {
-      if (this.readOnly) return;
-      await this.#finish();
-      for (const { part } of this.#parts) await writable(part).dropUnused?.();
+      if (!this.readOnly) await this.#finish(true);
     } finally {
       for (const { part } of this.#parts) part.clear();
     }

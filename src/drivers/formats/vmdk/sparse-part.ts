@@ -147,12 +147,9 @@ export class SparsePart implements WritablePart {
     return this.file.trim();
   }
 
-  async dropUnused(): Promise<void> {
-    if (this.#emptyEnd !== null && !this.#space.hasTaken) {
-      return this.file.cut(Math.min(this.#emptyEnd, this.file.length));
-    }
-    await this.#space.dropSpare();
-    await this.file.trim();
+  dropUnused(): Promise<void> {
+    if (this.#emptyEnd === null || this.#space.hasTaken) return this.#space.dropSpare();
+    return this.file.cut(Math.min(this.#emptyEnd, this.file.length));
   }
 
   check(place: ExtentPlace, report: (finding: CheckFinding) => void, kind?: RepairKind): Promise<number> {

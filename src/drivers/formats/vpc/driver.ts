@@ -145,23 +145,21 @@ export class VpcNode extends BlocksNode {
 
   override async prepareReopen({ readOnly = this.readOnly }: NodeChange): Promise<PreparedReopen | null> {
     refuseWrongChecksum(this.filename, this.#header, readOnly);
-    if (!this.readOnly && readOnly) await this.#finish();
+    if (!this.readOnly && readOnly) await this.#finish(false);
     if (this.readOnly && !readOnly) this.space.forget();
     return null;
   }
 
-  /** All is in the file, which is no longer than it need be, and ends with its footer. */
-  async #finish(): Promise<void> {
+  /** All is in the file, which is no longer than it need be, and ends with its footer. `closes`: as for `BlockSpace.dropSpare`. */
+  async #finish(closes: boolean): Promise<void> {
     await this.commit();
+    if (closes) await this.space.dropSpare();
     await this.#footers.trim();
   }
 
   protected override async doClose(): Promise<void> {
     try {
-      if (this.readOnly) return;
-      await this.commit();
-      await this.space.dropSpare();
-      await this.#finish();
+      if (!this.readOnly) await this.#finish(true);
     } finally {
       this.#table.linear.pages.clear();
     }
