@@ -3,14 +3,14 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../../test/support/free-port.js';
+import { until } from '../../test/support/nbd-process.js';
 import type { DataSet } from '../lib/data.js';
 import { type Case, command } from '../lib/measure.js';
 
 const GIB = 1 << 30;
-const WAIT_MS = 20;
-const START_LIMIT_MS = 10_000;
 
 const nginxHere = spawnSync('sh', ['-c', 'PATH="$PATH:/usr/sbin"; command -v nginx']).status === 0;
 let started: Promise<number> | null = null;
@@ -40,20 +40,10 @@ http { ${temporary.join(' ')} access_log off; sendfile on; keepalive_requests 10
   });
   child.unref();
   process.on('exit', () => child.kill());
-  const deadline = performance.now() + START_LIMIT_MS;
-  while (!(await answers(port))) {
+  await until('nginx listens', () => {
     if (child.exitCode !== null) throw new Error(`nginx ended with ${child.exitCode} before it listened`);
-    if (performance.now() > deadline) throw new Error(`nginx does not listen at port ${port}`);
-    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
-  }
-  return port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
+    return answers(port);
+  });
   return port;
 }
 

@@ -3,17 +3,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from './free-port.js';
 import { until } from './nbd-process.js';
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export type HostKeyType = 'ed25519' | 'ecdsa' | 'rsa';
 
@@ -125,11 +117,9 @@ export class Sshd {
       const env = { ...process.env, SSH_AUTH_SOCK: this.agent };
       return spawnSync('ssh-add', ['-q', this.userKey], { env, stdio: 'ignore' }).status === 0;
     });
-    const key = join(this.#folder, 'seen');
     await until('sshd answers', () => {
       const words = ['-T', '5', '-p', String(this.port), '127.0.0.1'];
       const { status, stdout } = spawnSync('ssh-keyscan', words, { encoding: 'utf8' });
-      writeFileSync(key, stdout);
       return status === 0 && stdout !== '';
     });
   }
@@ -138,9 +128,19 @@ export class Sshd {
     this.#children.push(spawn(program, words, { stdio: 'ignore' }));
   }
 
+  /** Lets this process end without `stop`, which ends the server and the agent then. */
+  stopAtExit(): void {
+    for (const child of this.#children) child.unref();
+    process.on('exit', () => this.#kill());
+  }
+
+  #kill(): void {
+    for (const child of this.#children) child.kill();
+  }
+
   async stop(): Promise<void> {
     const ends = this.#children.map((child) => (child.exitCode === null ? once(child, 'exit') : null));
-    for (const child of this.#children) child.kill();
+    this.#kill();
     await Promise.all(ends);
   }
 }
