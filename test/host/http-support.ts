@@ -64,13 +64,15 @@ export class TestServer {
   private constructor(server: Server, serve: (socket: Socket, head: string) => void, isTls: boolean) {
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
+    // A connection that breaks off ends: what that means for the client is what a test looks at.
+    const ignored = () => undefined;
     server.on('connection', (socket: Socket) => {
       this.connections++;
       this.#sockets.add(socket);
-      socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
+      socket.on('error', ignored).on('close', () => this.#sockets.delete(socket));
     });
     server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
-      socket.on('error', () => undefined);
+      socket.on('error', ignored);
       socket.on('data', (bytes) => {
         this.received += bytes.toString('latin1');
         serve(socket, bytes.toString('latin1'));

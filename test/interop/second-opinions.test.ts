@@ -97,7 +97,7 @@ describe('second opinions on our images', function () {
     shop = await Workshop.open();
     shop.must('mkdir', 'shown');
     must(shop.ours('create', '-q', '-f', 'vhdx', 'probe', '1M'));
-    if (shop.run('vhdimount', 'probe', 'shown').code !== 0) return leaveOut(this, 'fuse');
+    if (shop.run('vhdimount', 'probe', 'shown').code !== 0) return leaveOut(this, 'FUSE');
     unmount();
   });
   after(() => shop?.remove());

@@ -1,10 +1,10 @@
-// A way to a server that is cut now and then, and is slow: by a seed.
+// A way to a server that is cut now and then: by a seed.
 
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Random } from '../../src/host/sim/index.js';
 
 export interface Cuts {
-  /** Bytes from the server after which a connection is cut: between these. */
+  /** Bytes, those of both ways together, after which a connection is cut: between these. */
   least: number;
   most: number;
   /** So many connections are cut; later ones are not. */
@@ -26,7 +26,6 @@ export class CuttingProxy {
     const proxy = new CuttingProxy(server);
     server.on('connection', (client) => {
       const upstream = connect(target, '127.0.0.1');
-      // Both ways count: what is written to it, too.
       let left = random.between(least, most);
       const pass = (from: Socket, to: Socket): void => {
         proxy.#sockets.add(from);

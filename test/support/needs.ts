@@ -9,7 +9,6 @@ export const NEEDS = {
   FUSE: 'no file can be mounted by FUSE here: there is no /dev/fuse, or this user may not mount',
   'a peer': 'a program that the tests compare with is not installed (in CI that is a failure)',
   'held pages': 'pages of files cannot be sent without being read (Linux before 6.5, or no pipes)',
-  fuse: 'no file system in user space (FUSE) can be mounted here',
   io_uring: 'the kernel, or the container around us, forbids io_uring',
   'loop devices': 'no loop device can be made here',
   mounts: 'this process may not mount file systems',
