@@ -48,15 +48,8 @@ double argument(const Napi::CallbackInfo& info, size_t index) { return info[inde
 void callBatch(Binding* binding, unsigned count) {
   Napi::HandleScope scope(binding->env);
   napi_value argument;
-  napi_value result;
   if (napi_create_uint32(binding->env, count, &argument) != napi_ok) return;
-  const napi_status status = napi_make_callback(binding->env, binding->context, binding->onBatch.Value(),
-                                                binding->onBatch.Value(), 1, &argument, &result);
-  if (status == napi_pending_exception) {
-    napi_value error;
-    napi_get_and_clear_last_exception(binding->env, &error);
-    napi_fatal_exception(binding->env, error);
-  }
+  callFromLoop(binding->env, binding->context, binding->onBatch, 1, &argument);
 }
 
 /** submit(count) -> completions that are there. */

@@ -1,12 +1,10 @@
 #include "fuse.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -22,11 +20,6 @@ constexpr int32_t kMostRequests = kPage / 4;
 constexpr int kRounds = 16;
 // One wake-up ends after about so long, whatever comes.
 constexpr uint64_t kTurnNs = 1000000;
-constexpr uint64_t kLookOutNs = 30000;
-// One success pays for four failures.
-constexpr int kHopeGained = 4;
-constexpr int kMostHope = 16;
-constexpr unsigned kTryEvery = 64;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 31;
 
 bool whole(double value, uint64_t limit) { return value >= 0 && value <= static_cast<double>(limit); }
@@ -37,32 +30,16 @@ uint64_t placeFrom(uint64_t at) { return (at + kHeaders + kPage - 1) / kPage * k
 }  // namespace
 
 FuseChannels::FuseChannels(uv_loop_t* loop, Arena& arena, double* rows, uint32_t count, OnEvent onEvent)
-    : loop_(loop), arena_(arena), rows_(rows), count_(count), onEvent_(std::move(onEvent)) {}
+    : arena_(arena), onEvent_(std::move(onEvent)), channels_(loop, rows, count) {}
 
 int FuseChannels::attach(uint32_t id, int fd) {
-  int failed = closing_ ? -ECANCELED : id >= count_ || find(id) != nullptr ? -EINVAL : 0;
-  if (failed == 0) {
-    if (id >= channels_.size()) channels_.resize(id + 1, nullptr);
-    auto* channel = new Channel;
-    failed = uv_poll_init(loop_, &channel->poll, fd);
-    if (failed == 0) {
-      channel->poll.data = channel;
-      channel->all = this;
-      channel->id = id;
-      channel->fd = fd;
-      channels_[id] = channel;
-      handles_++;
-      std::fill_n(row(*channel), 8, 0.0);
-      return 0;
-    }
-    delete channel;
-  }
-  ::close(fd);
+  const int failed = channels_.attach(id, fd);
+  if (failed == 0) channels_.find(id)->owner = this;
   return failed;
 }
 
 void FuseChannels::arm(uint32_t id) {
-  Channel* channel = find(id);
+  Channel* channel = channels_.find(id);
   if (channel != nullptr) watch(*channel, true);
 }
 
@@ -74,7 +51,7 @@ void FuseChannels::watch(Channel& channel, bool on) {
 }
 
 int FuseChannels::reply(uint32_t id, uint64_t table, uint32_t count) {
-  Channel* channel = find(id);
+  Channel* channel = channels_.find(id);
   if (channel == nullptr) return -EBADF;
   if (!arena_.contains(table, uint64_t{count} * 16)) return -EFAULT;
   const double* pairs = reinterpret_cast<const double*>(table);
@@ -102,13 +79,13 @@ void FuseChannels::onPoll(uv_poll_t* handle, int status, int events) {
   if (status < 0) {
     // The loop has stopped watching: reading tells why.
     channel.watched = false;
-    channel.all->watch(channel, true);
+    channel.owner->watch(channel, true);
   }
-  channel.all->onReadable(channel);
+  channel.owner->onReadable(channel);
 }
 
 void FuseChannels::onReadable(Channel& channel) {
-  double* shared = row(channel);
+  double* shared = channels_.row(channel);
   const uint64_t began = uv_hrtime();
   for (int round = 0; round < kRounds && channel.open; round++) {
     if (shared[1] == 0) {
@@ -160,56 +137,23 @@ int FuseChannels::fill(Channel& channel, uint8_t* window, uint64_t bytes, uint64
   return 0;
 }
 
-/** Looks out for the next request for a moment, where that has paid lately: a wake-up costs more. */
 bool FuseChannels::more(Channel& channel) {
-  const bool alone = channel.id == lastReader_;
-  lastReader_ = channel.id;
-  if (!alone || !channel.open || row(channel)[1] == 0) return false;
-  if (hope_ == 0 && ++passed_ % kTryEvery != 0) return false;
-  pollfd watched{channel.fd, POLLIN, 0};
-  const uint64_t until = uv_hrtime() + kLookOutNs;
-  int ready;
-  do {
-    ready = ::poll(&watched, 1, 0);
-  } while (ready == 0 && uv_hrtime() < until);
-  hope_ = ready > 0 ? std::min(hope_ + kHopeGained, kMostHope) : std::max(hope_ - 1, 0);
-  return ready > 0;
+  return lookOut_.more(channel.id, channel.fd, channel.open && channels_.row(channel)[1] != 0);
 }
 
 void FuseChannels::end(Channel& channel, int why) {
   const uint32_t id = channel.id;
-  release(channel);
+  channels_.release(channel);
   onEvent_(id, why);
 }
 
 void FuseChannels::close(uint32_t id) {
-  Channel* channel = find(id);
-  if (channel != nullptr) release(*channel);
-}
-
-void FuseChannels::release(Channel& channel) {
-  channel.open = false;
-  channels_[channel.id] = nullptr;
-  uv_poll_stop(&channel.poll);
-  ::close(channel.fd);
-  uv_close(reinterpret_cast<uv_handle_t*>(&channel.poll), onGone);
-}
-
-void FuseChannels::onGone(uv_handle_t* handle) {
-  auto* channel = static_cast<Channel*>(handle->data);
-  FuseChannels* all = channel->all;
-  delete channel;
-  if (--all->handles_ == 0 && all->closing_) all->closed_();
+  Channel* channel = channels_.find(id);
+  if (channel != nullptr) channels_.release(*channel);
 }
 
 void FuseChannels::closeAll(std::function<void()> closed) {
-  closing_ = true;
-  closed_ = std::move(closed);
-  if (handles_ == 0) {
-    closed_();
-    return;
-  }
-  for (uint32_t id = 0; id < channels_.size(); id++) close(id);
+  channels_.closeAll([this](Channel& channel) { channels_.release(channel); }, std::move(closed));
 }
 
 int openFuse() {

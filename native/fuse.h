@@ -9,7 +9,7 @@
 //   row of a channel, 8 doubles that JavaScript shares:
 //     0 window address   1 window bytes (0: none; used up by what arrives)   2 bytes that a read must have room for
 //
-// JavaScript thread only, but for `Mounting`.
+// JavaScript thread only, but for mountFuse and unmountFuse.
 #pragma once
 
 #include <uv.h>
@@ -17,9 +17,10 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "arena.h"
+#include "descriptors.h"
+#include "look_out.h"
 
 namespace diskwright {
 
@@ -40,38 +41,22 @@ class FuseChannels {
   void closeAll(std::function<void()> closed);
 
  private:
-  struct Channel {
-    uv_poll_t poll{};
-    FuseChannels* all = nullptr;
-    uint32_t id = 0;
-    int fd = -1;
-    bool open = true;
+  struct Channel : Descriptor {
+    FuseChannels* owner = nullptr;
     bool watched = false;
   };
 
-  double* row(const Channel& channel) { return rows_ + size_t{channel.id} * 8; }
-  Channel* find(uint32_t id) { return id < channels_.size() ? channels_[id] : nullptr; }
   void watch(Channel& channel, bool on);
   void onReadable(Channel& channel);
   int fill(Channel& channel, uint8_t* window, uint64_t bytes, uint64_t least, int32_t& count);
   bool more(Channel& channel);
   void end(Channel& channel, int why);
-  void release(Channel& channel);
   static void onPoll(uv_poll_t* handle, int status, int events);
-  static void onGone(uv_handle_t* handle);
 
-  uv_loop_t* const loop_;
   Arena& arena_;
-  double* const rows_;
-  const uint32_t count_;
   const OnEvent onEvent_;
-  std::vector<Channel*> channels_;
-  unsigned handles_ = 0;  // not closed yet by the loop
-  uint32_t lastReader_ = UINT32_MAX;
-  int hope_ = 0;          // how often looking out has paid lately
-  unsigned passed_ = 0;   // wake-ups without looking out
-  bool closing_ = false;
-  std::function<void()> closed_;
+  Descriptors<Channel> channels_;
+  LookOut lookOut_;
 };
 
 /** A descriptor of /dev/fuse, or -errno. */

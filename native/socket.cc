@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,11 +20,6 @@ constexpr int kRounds = 16;
 constexpr int kAcceptRounds = 16;
 // One wake-up ends after about so long, whatever comes.
 constexpr uint64_t kTurnNs = 1000000;
-constexpr uint64_t kLookOutNs = 30000;
-// One success pays for four failures.
-constexpr int kHopeGained = 4;
-constexpr int kMostHope = 16;
-constexpr unsigned kTryEvery = 64;
 // Of one message.
 constexpr size_t kMostDescriptors = 16;
 // A queue that has grown large is given back when it is empty.
@@ -53,35 +47,21 @@ bool whole(double value, uint64_t limit) { return value >= 0 && value <= static_
 }  // namespace
 
 Sockets::Sockets(uv_loop_t* loop, Arena& arena, Faults& faults, double* rows, uint32_t count, OnEvent onEvent)
-    : loop_(loop), arena_(arena), pipes_(faults), rows_(rows), count_(count), onEvent_(std::move(onEvent)) {}
+    : arena_(arena), pipes_(faults), onEvent_(std::move(onEvent)), sockets_(loop, rows, count) {}
 
 int Sockets::attach(uint32_t id, int fd, SocketKind kind) {
-  int failed = closing_ ? -ECANCELED : id >= count_ || find(id) != nullptr ? -EINVAL : 0;
-  if (failed == 0) {
-    if (id >= sockets_.size()) sockets_.resize(id + 1, nullptr);
-    auto* socket = new Socket;
-    failed = uv_poll_init(loop_, &socket->poll, fd);
-    if (failed == 0) {
-      socket->poll.data = socket;
-      socket->all = this;
-      socket->id = id;
-      socket->fd = fd;
-      socket->kind = kind;
-      sockets_[id] = socket;
-      handles_++;
-      std::fill_n(row(*socket), 8, 0.0);
-      if (kind != SocketKind::kListening) sendAtOnce(fd);
-      if (kind == SocketKind::kConnecting) watch(*socket, UV_WRITABLE);
-      return 0;
-    }
-    delete socket;
-  }
-  ::close(fd);
-  return failed;
+  const int failed = sockets_.attach(id, fd);
+  if (failed != 0) return failed;
+  Socket& socket = *sockets_.find(id);
+  socket.owner = this;
+  socket.kind = kind;
+  if (kind != SocketKind::kListening) sendAtOnce(fd);
+  if (kind == SocketKind::kConnecting) watch(socket, UV_WRITABLE);
+  return 0;
 }
 
 void Sockets::arm(uint32_t id) {
-  Socket* socket = find(id);
+  Socket* socket = sockets_.find(id);
   if (socket != nullptr && !socket->finishing) watch(*socket, socket->events | UV_READABLE);
 }
 
@@ -124,7 +104,7 @@ void Sockets::dropPipes(uint64_t table, uint32_t count) {
 }
 
 int Sockets::hold(uint32_t id, int fd, uint64_t offset, uint64_t length) {
-  Socket* socket = find(id);
+  Socket* socket = sockets_.find(id);
   if (socket == nullptr) return -EBADF;
   // Half of them for one socket: a client that takes nothing, or a server that a job copies into, leaves others some.
   const auto held = std::count_if(socket->queue.begin(), socket->queue.end(), isPipe);
@@ -147,7 +127,7 @@ int Sockets::hold(uint32_t id, int fd, uint64_t offset, uint64_t length) {
 }
 
 bool Sockets::flush(uint32_t id, uint64_t table, uint32_t count) {
-  Socket* socket = find(id);
+  Socket* socket = sockets_.find(id);
   if (socket == nullptr) return false;
   if (socket->failed != 0) {
     dropPipes(table, count);
@@ -237,7 +217,7 @@ void Sockets::sent(Socket& socket, size_t bytes) {
 
 void Sockets::onPoll(uv_poll_t* handle, int status, int events) {
   auto& socket = *static_cast<Socket*>(handle->data);
-  Sockets& all = *socket.all;
+  Sockets& all = *socket.owner;
   if (!socket.open) return;
   if (socket.failed != 0) {
     all.end(socket, socket.failed);
@@ -337,24 +317,9 @@ ssize_t Sockets::receive(Socket& socket, void* at, size_t length) {
   return count;
 }
 
-/**
- * Looks out for the next request for a moment before the thread goes to sleep: a core that sleeps takes longer to wake up than a request
- * takes (measured, one request at a time on idle cores: 18,000/s without, 35,000/s with; 32 at a time: 208,000 and 275,000). Only where
- * one socket has all the traffic, and, where nothing came of it for a while, only now and then.
- */
 bool Sockets::more(Socket& socket) {
-  const bool alone = socket.id == lastReader_;
-  lastReader_ = socket.id;
-  if (!alone || !socket.open || socket.finishing || socket.events != UV_READABLE || row(socket)[1] == 0) return false;
-  if (hope_ == 0 && ++passed_ % kTryEvery != 0) return false;
-  pollfd watched{socket.fd, POLLIN, 0};
-  const uint64_t until = uv_hrtime() + kLookOutNs;
-  int ready;
-  do {
-    ready = ::poll(&watched, 1, 0);
-  } while (ready == 0 && uv_hrtime() < until);
-  hope_ = ready > 0 ? std::min(hope_ + kHopeGained, kMostHope) : std::max(hope_ - 1, 0);
-  return ready > 0;
+  const bool wanted = socket.open && !socket.finishing && socket.events == UV_READABLE && row(socket)[1] != 0;
+  return lookOut_.more(socket.id, socket.fd, wanted);
 }
 
 void Sockets::onWritable(Socket& socket) {
@@ -395,12 +360,12 @@ void Sockets::accept(Socket& socket) {
 }
 
 void Sockets::takeDescriptors(uint32_t id) {
-  Socket* socket = find(id);
+  Socket* socket = sockets_.find(id);
   if (socket != nullptr) socket->takesDescriptors = true;
 }
 
 void Sockets::finish(uint32_t id) {
-  Socket* socket = find(id);
+  Socket* socket = sockets_.find(id);
   if (socket == nullptr || socket->finishing) return;
   socket->finishing = true;
   if (socket->queue.empty()) ::shutdown(socket->fd, SHUT_WR);
@@ -420,56 +385,35 @@ void Sockets::drain(Socket& socket) {
 void Sockets::end(Socket& socket, int why) {
   const uint32_t id = socket.id;
   release(socket);
-  ::close(socket.fd);
   onEvent_(id, kClosed, why);
 }
 
 void Sockets::close(uint32_t id) {
-  Socket* socket = find(id);
-  if (socket == nullptr) return;
-  release(*socket);
-  ::close(socket->fd);
+  Socket* socket = sockets_.find(id);
+  if (socket != nullptr) release(*socket);
 }
 
 int Sockets::detach(uint32_t id) {
-  Socket* socket = find(id);
+  Socket* socket = sockets_.find(id);
   if (socket == nullptr) return -EBADF;
   // A number of its own: the loop may still know the old one.
   const int fd = ::fcntl(socket->fd, F_DUPFD_CLOEXEC, 0);
   const int result = fd < 0 ? -errno : fd;
   release(*socket);
-  ::close(socket->fd);
   return result;
 }
 
-/** Stops watching, and frees the number; the descriptor is the caller's. */
 void Sockets::release(Socket& socket) {
-  socket.open = false;
   for (size_t i = socket.first; i < socket.queue.size(); i++) {
     if (isPipe(socket.queue[i])) pipes_.drop(pipeOf(socket.queue[i]));
   }
   socket.queue = {};
   pipes_.rest();
-  sockets_[socket.id] = nullptr;
-  uv_poll_stop(&socket.poll);
-  uv_close(reinterpret_cast<uv_handle_t*>(&socket.poll), onGone);
-}
-
-void Sockets::onGone(uv_handle_t* handle) {
-  auto* socket = static_cast<Socket*>(handle->data);
-  Sockets* all = socket->all;
-  delete socket;
-  if (--all->handles_ == 0 && all->closing_) all->closed_();
+  sockets_.release(socket);
 }
 
 void Sockets::closeAll(std::function<void()> closed) {
-  closing_ = true;
-  closed_ = std::move(closed);
-  if (handles_ == 0) {
-    closed_();
-    return;
-  }
-  for (uint32_t id = 0; id < sockets_.size(); id++) close(id);
+  sockets_.closeAll([this](Socket& socket) { release(socket); }, std::move(closed));
 }
 
 }  // namespace diskwright

@@ -20,6 +20,8 @@
 #include <vector>
 
 #include "arena.h"
+#include "descriptors.h"
+#include "look_out.h"
 #include "pipes.h"
 
 namespace diskwright {
@@ -65,14 +67,10 @@ class Sockets {
   void closeAll(std::function<void()> closed);
 
  private:
-  struct Socket {
-    uv_poll_t poll{};
-    Sockets* all = nullptr;
-    uint32_t id = 0;
-    int fd = -1;
+  struct Socket : Descriptor {
+    Sockets* owner = nullptr;
     int events = 0;  // that are watched for
     SocketKind kind = SocketKind::kConnected;
-    bool open = true;
     bool finishing = false;
     bool takesDescriptors = false;
     bool roomy = false;       // its buffer was made larger
@@ -81,8 +79,7 @@ class Sockets {
     std::vector<iovec> queue;
   };
 
-  double* row(const Socket& socket) { return rows_ + size_t{socket.id} * 8; }
-  Socket* find(uint32_t id) { return id < sockets_.size() ? sockets_[id] : nullptr; }
+  double* row(const Socket& socket) { return sockets_.row(socket); }
   bool load(Socket& socket, uint64_t table, uint32_t count);
   void dropPipes(uint64_t table, uint32_t count);
   void watch(Socket& socket, int events);
@@ -98,21 +95,12 @@ class Sockets {
   void end(Socket& socket, int why);
   void release(Socket& socket);
   static void onPoll(uv_poll_t* handle, int status, int events);
-  static void onGone(uv_handle_t* handle);
 
-  uv_loop_t* const loop_;
   Arena& arena_;
   Pipes pipes_;
-  double* const rows_;
-  const uint32_t count_;
   const OnEvent onEvent_;
-  std::vector<Socket*> sockets_;
-  unsigned handles_ = 0;  // not closed yet by the loop
-  uint32_t lastReader_ = UINT32_MAX;  // number of the socket that was read last
-  int hope_ = 0;                      // how often looking out has paid lately
-  unsigned passed_ = 0;               // wake-ups without looking out
-  bool closing_ = false;
-  std::function<void()> closed_;
+  Descriptors<Socket> sockets_;
+  LookOut lookOut_;
 };
 
 }  // namespace diskwright
