@@ -1,6 +1,6 @@
 // Integers in the fields of on-disk and wire formats, as plain numbers: 64-bit fields are two words of 32 bits, and no `bigint` is made.
 //
-//   of bytes     getBe16 getBe32 getBe64   putBe16 putBe32 putBe64     short messages, in memory that has no view
+//   of bytes     getBe16 getBe32 getBe64   putBe16 putBe32 putBe64 putLe32   short messages, in memory that has no view
 //   of a view    viewBe64 viewLe64   putViewBe64 putViewLe64           tables: they keep one DataView, which reads 8 to 32 bits itself
 //
 // A 64-bit field may hold more than a number does: what is read is exact up to 2^53 - 1, so that code that relies on it checks
@@ -41,6 +41,13 @@ export function putBe32(bytes: Uint8Array, at: number, value: number): void {
 export function putBe64(bytes: Uint8Array, at: number, value: number): void {
   putBe32(bytes, at, Math.floor(value / HIGH_WORD));
   putBe32(bytes, at + 4, value % HIGH_WORD);
+}
+
+export function putLe32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
 }
 
 export function viewBe64(view: DataView, at: number): number {

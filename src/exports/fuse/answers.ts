@@ -4,71 +4,55 @@
 
 import type { FuseChannel } from '../../host/fuse.js';
 import type { Memory } from '../../host/host.js';
-import { viewOf } from '../../util/bytes.js';
-import { OUT_HEADER_BYTES } from '../../wire/fuse/constants.js';
-import { ANSWER_START, DATA_START, type FuseRequests, type Window } from './requests.js';
+import { putLe32, viewOf } from '../../util/bytes.js';
+import { OUT_HEADER_BYTES, WRITE_OUT_BYTES } from '../../wire/fuse/constants.js';
+import { ANSWER_START, DATA_START, type FuseRequests } from './requests.js';
 
 const PAGE_BYTES = 4096;
 
 export class Answers {
+  /** Where the body of the last `done` is written. */
+  readonly view: DataView;
   readonly #channel: FuseChannel;
   readonly #memory: Memory;
   readonly #requests: FuseRequests;
   readonly #page: Uint8Array;
-  readonly #view: DataView;
   #used = 0;
   /** Slots of reads whose answers are queued. */
   readonly #queued: number[] = [];
-  /** Called with the window of each write that was answered. */
-  readonly #left: (window: Window | null) => void;
 
-  constructor(channel: FuseChannel, memory: Memory, requests: FuseRequests, left: (window: Window | null) => void) {
+  /** Throws `limit`. */
+  constructor(channel: FuseChannel, memory: Memory, requests: FuseRequests) {
     this.#channel = channel;
     this.#memory = memory;
     this.#requests = requests;
-    this.#left = left;
     this.#page = memory.allocate(PAGE_BYTES);
-    this.#view = viewOf(this.#page);
+    this.view = viewOf(this.#page);
   }
 
-  /** An answer with `bytes` of a body, which are zeroes, from the result on in `view`. `error`: a positive errno, or 0. */
-  begin(unique: { low: number; high: number }, error: number, bytes = 0): number {
-    const length = OUT_HEADER_BYTES + bytes;
-    if (this.#used + length > PAGE_BYTES) this.flush();
-    const at = this.#used;
-    this.#used += length;
-    this.#page.fill(0, at, at + length);
-    this.#header(this.#view, at, length, error, unique.low, unique.high);
-    this.#channel.push(this.#page, at, at + length);
-    return at + OUT_HEADER_BYTES;
+  /** Done, with a body of `bytes` zeroes. The slot is free. Returns where the body lies in `view`, until the next answer. */
+  done(slot: number, bytes = 0): number {
+    return this.#short(slot, 0, bytes);
   }
 
-  /** Where the body of the last `begin` is written. */
-  get view(): DataView {
-    return this.#view;
+  /** `error`: a positive errno. The slot is free. */
+  failed(slot: number, error: number): void {
+    this.#short(slot, error, 0);
   }
 
-  /** A read whose bytes are in the slot's buffer. */
+  /** A read whose bytes are in the slot's buffer. The slot is free when the answer is sent. */
   read(slot: number): void {
-    const { uniqueLow, uniqueHigh, length, buffer } = this.#requests;
-    const bytes = buffer[slot] as Uint8Array;
-    const view = new DataView(bytes.buffer, bytes.byteOffset + ANSWER_START, OUT_HEADER_BYTES);
-    this.#header(view, 0, OUT_HEADER_BYTES + length[slot], 0, uniqueLow[slot], uniqueHigh[slot]);
-    this.#channel.push(bytes, ANSWER_START, DATA_START + length[slot]);
+    const buffer = this.#requests.buffer[slot] as Uint8Array;
+    const length = this.#requests.length[slot];
+    this.#header(buffer, ANSWER_START, slot, OUT_HEADER_BYTES + length, 0);
+    this.#channel.push(buffer, ANSWER_START, DATA_START + length);
     this.#queued.push(slot);
   }
 
-  /** A write that is done. */
+  /** A write. The slot is free. */
   written(slot: number): void {
-    const at = this.begin(this.#uniqueOf(slot), 0, 8);
-    this.#view.setUint32(at, this.#requests.length[slot], true);
-    this.#left(this.#requests.release(slot));
-  }
-
-  /** A read or a write that failed. */
-  failed(slot: number, error: number): void {
-    this.begin(this.#uniqueOf(slot), error);
-    this.#left(this.#requests.release(slot));
+    const length = this.#requests.length[slot];
+    this.view.setUint32(this.done(slot, WRITE_OUT_BYTES), length, true);
   }
 
   /** Sends what is queued. */
@@ -80,25 +64,28 @@ export class Answers {
     this.#queued.length = 0;
   }
 
-  /** Bytes of reads wait to be sent. */
-  get queued(): number {
-    return this.#queued.length;
-  }
-
+  /** After the last `flush`. */
   close(): void {
-    for (const slot of this.#queued) this.#requests.release(slot);
-    this.#queued.length = 0;
     this.#memory.free(this.#page);
   }
 
-  #uniqueOf(slot: number): { low: number; high: number } {
-    return { low: this.#requests.uniqueLow[slot], high: this.#requests.uniqueHigh[slot] };
+  #short(slot: number, error: number, bytes: number): number {
+    const length = OUT_HEADER_BYTES + bytes;
+    if (this.#used + length > PAGE_BYTES) this.flush();
+    const at = this.#used;
+    this.#used += length;
+    this.#header(this.#page, at, slot, length, error);
+    const body = at + OUT_HEADER_BYTES;
+    if (bytes > 0) this.#page.fill(0, body, body + bytes);
+    this.#channel.push(this.#page, at, at + length);
+    this.#requests.release(slot);
+    return body;
   }
 
-  #header(view: DataView, at: number, length: number, error: number, low: number, high: number): void {
-    view.setUint32(at, length, true);
-    view.setInt32(at + 4, -error, true);
-    view.setUint32(at + 8, low, true);
-    view.setUint32(at + 12, high, true);
+  #header(buffer: Uint8Array, at: number, slot: number, length: number, error: number): void {
+    putLe32(buffer, at, length);
+    putLe32(buffer, at + 4, -error);
+    putLe32(buffer, at + 8, this.#requests.uniqueLow[slot]);
+    putLe32(buffer, at + 12, this.#requests.uniqueHigh[slot]);
   }
 }

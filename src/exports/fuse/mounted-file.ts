@@ -1,15 +1,15 @@
-// What a mounted image is as a file: its attributes, its size, its holes. Everything here may wait; the bytes themselves go through `session.ts`.
+// What a mounted image is as a file: its attributes, its size, its holes. Everything here may wait; the bytes themselves go through `transfers.ts`.
 //
 // It behaves as the file of QEMU's FUSE export: a write beyond the end makes it longer with `growable` only, and is cut at the end otherwise; truncate changes
 // the size of any writable one; O_TRUNC does not. Times are those of the question, and cannot be set.
 
-import { constants } from 'node:os';
 import { chainStatus } from '../../block/chain.js';
 import { type Device, inspectDevice } from '../../block/device.js';
+import { putViewLe64 } from '../../util/bytes.js';
 import { Serial } from '../../util/serial.js';
-import { Allocation, S_IFREG, SetAttribute, Whence } from '../../wire/fuse/constants.js';
+import { Allocation, Attr, ROOT_NODE, S_IFREG, SetAttribute, Whence } from '../../wire/fuse/constants.js';
+import { Refused } from './wire-error.js';
 
-const { errno } = constants;
 const SECTOR = 512;
 const WRITE_BITS = 0o222;
 /** What a mode lets others do than its owner. */
@@ -28,15 +28,6 @@ export interface MountedFileOptions {
   allowsOther: boolean;
   uid: number;
   gid: number;
-}
-
-/** A failure with the system's own number. */
-export class Refused extends Error {
-  readonly errno: number;
-  constructor(name: keyof typeof errno) {
-    super(name);
-    this.errno = errno[name];
-  }
 }
 
 /** What SETATTR asks for. */
@@ -69,25 +60,19 @@ export class MountedFile {
     return this.device.length;
   }
 
-  /** Writes `ATTR_OUT_BYTES` at `at`, which were zeroes. `allocated`: of `allocatedBytes`. */
+  /** Writes `Attr.bytes` at `at`, which were zeroes. `allocated`: of `allocatedBytes`. */
   putAttributes(view: DataView, at: number, allocated: number): void {
     const { seconds } = this.device.host.clock.wall();
-    const put64 = (field: number, value: number): void => {
-      view.setUint32(at + field, value % 2 ** 32, true);
-      view.setUint32(at + field + 4, Math.floor(value / 2 ** 32), true);
-    };
-    put64(0, ATTR_SECONDS);
-    put64(16, 1);
-    put64(24, this.size);
-    put64(32, Math.ceil(allocated / SECTOR));
-    put64(40, seconds);
-    put64(48, seconds);
-    put64(56, seconds);
-    view.setUint32(at + 76, S_IFREG | this.#mode, true);
-    view.setUint32(at + 80, 1, true);
-    view.setUint32(at + 84, this.#uid, true);
-    view.setUint32(at + 88, this.#gid, true);
-    view.setUint32(at + 96, 1, true);
+    putViewLe64(view, at + Attr.valid, ATTR_SECONDS);
+    putViewLe64(view, at + Attr.node, ROOT_NODE);
+    putViewLe64(view, at + Attr.size, this.size);
+    putViewLe64(view, at + Attr.sectors, Math.ceil(allocated / SECTOR));
+    for (const time of [Attr.accessed, Attr.modified, Attr.changed]) putViewLe64(view, at + time, seconds);
+    view.setUint32(at + Attr.mode, S_IFREG | this.#mode, true);
+    view.setUint32(at + Attr.links, 1, true);
+    view.setUint32(at + Attr.uid, this.#uid, true);
+    view.setUint32(at + Attr.gid, this.#gid, true);
+    view.setUint32(at + Attr.blockBytes, 1, true);
   }
 
   /** Bytes that the image takes, or its size where nobody knows. */
@@ -137,8 +122,6 @@ export class MountedFile {
     const { keepSize, punchHole, zeroRange } = Allocation;
     if (!this.options.writable) throw new Refused('EACCES');
     if (mode === 0) {
-      // The space of what is there already cannot be asked for.
-      if (offset < this.size) throw new Refused('EOPNOTSUPP');
       await this.#sizes.run(() => this.#preallocate(offset, offset + length));
     } else if (mode === (punchHole | keepSize)) {
       await this.#inPieces(offset, this.#within(offset, length), (at, bytes) => this.device.discard(at, bytes));
@@ -153,6 +136,8 @@ export class MountedFile {
   }
 
   async #preallocate(start: number, end: number): Promise<void> {
+    // The space of what is there already cannot be asked for.
+    if (start < this.size) throw new Refused('EOPNOTSUPP');
     if (!Number.isSafeInteger(end)) throw new Refused('EFBIG');
     if (start > this.size) await this.device.truncate(start);
     await this.device.truncate(end, { preallocation: 'falloc' });

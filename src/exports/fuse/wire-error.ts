@@ -1,12 +1,29 @@
 // The errors of answers: the system's numbers for errors of the block layer.
 
 import { constants } from 'node:os';
-import type { BlockError } from '../../util/errors.js';
+import { reportUnforeseen } from '../../util/best-effort.js';
+import { type BlockError, toBlockError } from '../../util/errors.js';
 
 const { errno } = constants;
 
-/** The number for an error of the block layer: the one that the system gave, where it gave one. */
-export function errnoOf(error: BlockError): number {
+/** A failure with the system's own number. */
+export class Refused extends Error {
+  readonly errno: number;
+  constructor(name: keyof typeof errno) {
+    super(name);
+    this.errno = errno[name];
+  }
+}
+
+/** The number for whatever a request failed with. A mistake of Diskwright's is reported. */
+export function numberOf(error: unknown): number {
+  if (error instanceof Refused) return error.errno;
+  reportUnforeseen('fuse request', error);
+  return errnoOf(toBlockError(error));
+}
+
+/** The one that the system gave, where it gave one. */
+function errnoOf(error: BlockError): number {
   const known = error.errno === undefined ? undefined : errno[error.errno as keyof typeof errno];
   if (known !== undefined) return known;
   switch (error.code) {

@@ -65,7 +65,6 @@ export const IN_HEADER_BYTES = 40;
 /** Of a read or a write, with the header. */
 export const IO_HEADER_BYTES = 80;
 export const OUT_HEADER_BYTES = 16;
-export const ATTR_OUT_BYTES = 104;
 
 /** Fields of a request's header. */
 export const In = { length: 0, opcode: 4, unique: 8, node: 16 } as const;
@@ -92,6 +91,45 @@ export const Body = {
   setUid: 116,
   setGid: 120,
 } as const;
+
+/** Fields of the answer to INIT, and its length. */
+export const InitOut = {
+  major: 0,
+  minor: 4,
+  readahead: 8,
+  flags: 12,
+  maxBackground: 16,
+  congestion: 18,
+  maxWrite: 20,
+  timeGranularity: 24,
+  maxPages: 28,
+  bytes: 64,
+} as const;
+
+/** Fields of the answer to GETATTR and SETATTR, and its length. */
+export const Attr = {
+  /** Seconds that the kernel may keep it. */
+  valid: 0,
+  node: 16,
+  size: 24,
+  sectors: 32,
+  accessed: 40,
+  modified: 48,
+  changed: 56,
+  mode: 76,
+  links: 80,
+  uid: 84,
+  gid: 88,
+  blockBytes: 96,
+  bytes: 104,
+} as const;
+
+/** Fields of the answer to STATFS, and its length. */
+export const StatfsOut = { blockBytes: 40, nameBytes: 44, bytes: 80 } as const;
+
+export const OPEN_OUT_BYTES = 16;
+export const WRITE_OUT_BYTES = 8;
+export const LSEEK_OUT_BYTES = 8;
 
 /** Bytes that a request of the kind has at least, with its header. */
 export const LEAST_BYTES: Readonly<Record<number, number>> = {

@@ -13,7 +13,7 @@ import { Opcode } from '../../../src/wire/fuse/constants.js';
 import { mountDevice } from '../../../src/workspace/mount.js';
 
 const SIZE = 1 << 20;
-const { EACCES, EINVAL, EIO, ENOENT, ENOSYS, ENXIO, EPROTO, EFBIG } = constants.errno;
+const { EACCES, EINVAL, EIO, ENOENT, ENOSYS, ENXIO, EOPNOTSUPP, EPROTO, EFBIG } = constants.errno;
 
 interface Answer {
   unique: number;
@@ -48,7 +48,7 @@ describe('FUSE: the requests of one file', () => {
   let host: SimHost;
   let workspace: Workspace;
   let device: Device;
-  let session: FuseSession;
+  let session: FuseSession | undefined;
   let channel: SimFuseChannel;
   let ends: (BlockError | null)[];
 
@@ -61,7 +61,7 @@ describe('FUSE: the requests of one file', () => {
   });
 
   afterEach(async () => {
-    await session.close();
+    await session?.close();
     await workspace.close();
   });
 
@@ -146,6 +146,13 @@ describe('FUSE: the requests of one file', () => {
     expect(body.equals(Buffer.alloc(8192, 9))).to.equal(true);
   });
 
+  it('allocates space behind the end only, also of what comes together', async () => {
+    await mount();
+    const allocate = (unique: number, offset: number) => request(Opcode.fallocate, unique, [0, offset, 4096, 0]);
+    expect(errorsOf(await ask(allocate(1, SIZE + 65536), allocate(2, SIZE)))).to.deep.equal([0, EOPNOTSUPP]);
+    expect(device.length).to.equal(SIZE + 65536 + 4096);
+  });
+
   it('lets nobody write to what is only read', async () => {
     await mount({ writable: false });
     const answers = await ask(write(1, 0, Buffer.alloc(512)), request(Opcode.fallocate, 2, [0, 0, 512, 3]));
@@ -219,16 +226,25 @@ describe('FUSE: the requests of one file', () => {
     await mount();
     channel.answers.length = 0;
     channel.send(...Array.from({ length: 8 }, (_, index) => write(index + 1, index * 65536, Buffer.alloc(65536, 3))));
-    await session.close();
+    await session?.close();
     expect(channel.answers.length).to.equal(8);
     expect([channel.mounted, channel.open, ends]).to.deep.equal([false, false, [null]]);
+  });
+
+  it('ends, and says so, where it cannot be unmounted', async () => {
+    await mount();
+    const error = new BlockError('permission', 'not yours');
+    channel.unmount = () => Promise.reject(error);
+    expect(await (session as FuseSession).close().catch((failure: unknown) => failure)).to.equal(error);
+    expect([channel.open, ends]).to.deep.equal([false, [null]]);
+    session = undefined;
   });
 
   it('ends once, with the error, where the channel fails', async () => {
     await mount();
     const error = new BlockError('io', 'gone');
     channel.end(error);
-    await session.close();
+    await session?.close();
     expect(ends).to.deep.equal([error]);
   });
 });
