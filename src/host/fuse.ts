@@ -47,7 +47,7 @@ export interface FuseChannel {
    * the system's error.
    */
   unmount(): Promise<void>;
-  /** Ends the channel: who has the file open gets ENOTCONN. `closed` is not called. */
+  /** Ends the channel: who has the file open gets ENOTCONN. `closed` is not called. To be called after `closed`, too. */
   close(): void;
 }
 

@@ -5,6 +5,7 @@ import { MountedFile } from '../exports/fuse/mounted-file.js';
 import { FuseSession } from '../exports/fuse/session.js';
 import type { FuseMountRequest } from '../host/fuse.js';
 import type { Host } from '../host/host.js';
+import { bestEffort } from '../util/best-effort.js';
 import type { BlockError } from '../util/errors.js';
 
 /** What mount(8) shows as the source of a file that stands for a node of a daemon. */
@@ -21,7 +22,7 @@ export interface MountRequest extends FuseMountRequest {
 
 /**
  * Mounts `device`, which stays open. `onEnd` is called once when the file is mounted no longer and nothing is under way: with an error where the system has
- * failed. Rejects as `Fuse.mount`, and with `permission`.
+ * failed. Rejects as `Fuse.mount`, and with `permission` and `limit`.
  */
 export async function mountDevice(
   host: Host,
@@ -36,10 +37,17 @@ export async function mountDevice(
     const { allowsOther } = channel;
     const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
     const file = new MountedFile(device, { writable, growable, writethrough, allowsOther, uid, gid });
-    return new FuseSession(host, channel, file, (error) => {
-      release();
-      onEnd(error);
-    });
+    try {
+      return new FuseSession(host, channel, file, (error) => {
+        release();
+        onEnd(error);
+      });
+    } catch (error) {
+      // The file that is left would answer with ENOTCONN; why there is no session matters more.
+      await channel.unmount().catch(bestEffort('fuse export'));
+      channel.close();
+      throw error;
+    }
   } catch (error) {
     release();
     throw error;

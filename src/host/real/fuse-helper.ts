@@ -30,12 +30,11 @@ export async function mountByHelper(native: Native, path: string, name: string, 
   }
 }
 
-/** Unmounts `path`. Rejects with `busy`, or `permission` and what the program says. */
-export async function unmountByHelper(path: string, lazily: boolean): Promise<void> {
-  const said = await run([lazily ? '-uz' : '-u', '--', path], null, path);
+/** Unmounts `path` lazily. Rejects with `unsupported` where there is no such program, and `permission` and what it says. */
+export async function unmountByHelper(path: string): Promise<void> {
+  const said = await run(['-uz', '--', path], null, path);
   if (said === null) return;
-  const code = /busy/i.test(said) ? 'busy' : 'permission';
-  throw new BlockError(code, `Failed to unmount '${path}': ${said}`, { path, operation: 'unmount' });
+  throw new BlockError('permission', `Failed to unmount '${path}': ${said}`, { path, operation: 'unmount' });
 }
 
 /** What the program says where it fails; null where it does not. */

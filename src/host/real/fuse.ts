@@ -7,6 +7,8 @@
 import { closeSync } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { constants } from 'node:os';
+import { bestEffort, orElse } from '../../util/best-effort.js';
+import { reportUnexpected } from '../../util/diagnostics.js';
 import { BlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
 import { errnoName, systemWords } from '../errno.js';
@@ -65,7 +67,8 @@ export class RealFuse implements Fuse {
   async close(): Promise<void> {
     for (const channel of this.#channels) {
       if (channel === null) continue;
-      await channel.unmount().catch(() => undefined);
+      // Closing it tells its users that it is gone, mounted or not.
+      await channel.unmount().catch(bestEffort('fuse'));
       channel.close();
     }
   }
@@ -117,7 +120,7 @@ export class RealFuse implements Fuse {
     if (failed === 0 || failed === -EINVAL) return;
     const errno = errnoName(-failed);
     if (failed === -EPERM) {
-      await unmountByHelper(path, true);
+      await unmountByHelper(path);
       return;
     }
     throw new BlockError('io', `Failed to unmount '${path}': ${systemWords(errno)}`, { path, errno });
@@ -136,6 +139,8 @@ export class RealFuse implements Fuse {
 
   async #open(path: string, request: FuseMountRequest, allowOther: boolean): Promise<FuseChannel> {
     const fd = await this.#descriptor(path, request, allowOther);
+    const entry = await entryAt(path).catch(orElse('fuse', undefined));
+    // From here on at once: another mount may look for a free number meanwhile.
     const free = this.#channels.indexOf(null);
     const id = free < 0 ? this.#channels.length : free;
     const failed = id < LIMIT ? this.calls.fuseAttach(id, fd) : -constants.errno.EMFILE;
@@ -146,7 +151,7 @@ export class RealFuse implements Fuse {
         path: request.path,
       });
     }
-    const channel = new RealFuseChannel(this, id, path, await entryAt(path), allowOther);
+    const channel = new RealFuseChannel(this, id, path, entry, allowOther);
     this.#channels[id] = channel;
     return channel;
   }
@@ -199,6 +204,7 @@ class RealFuseChannel implements FuseChannel {
   readonly #pairs: Float64Array;
   readonly #tableAddress: number;
   #count = 0;
+  #closed = false;
 
   constructor(fuse: RealFuse, id: number, path: string, entry: MountEntry | undefined, allowsOther: boolean) {
     this.#fuse = fuse;
@@ -231,7 +237,11 @@ class RealFuseChannel implements FuseChannel {
   flush(): void {
     const count = this.#count;
     this.#count = 0;
-    if (count > 0 && this.#id >= 0) this.#fuse.calls.fuseReply(this.#id, this.#tableAddress, count);
+    if (count === 0 || this.#id < 0) return;
+    const failed = this.#fuse.calls.fuseReply(this.#id, this.#tableAddress, count);
+    if (failed === 0) return;
+    const why = `an answer for '${this.path}' was refused: ${systemWords(errnoName(-failed))}`;
+    reportUnexpected('fuse', new BlockError('internal', why, { path: this.path, errno: errnoName(-failed) }));
   }
 
   async unmount(): Promise<void> {
@@ -241,9 +251,11 @@ class RealFuseChannel implements FuseChannel {
   }
 
   close(): void {
-    if (this.#id < 0) return;
-    this.#fuse.calls.fuseClose(this.#id);
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#id >= 0) this.#fuse.calls.fuseClose(this.#id);
     this.#leave();
+    this.#fuse.memory.free(this.#table);
   }
 
   onEvent(count: number): void {
@@ -257,10 +269,11 @@ class RealFuseChannel implements FuseChannel {
     this.owner.closed(count === 0 ? null : new BlockError('io', why, { path: this.path, errno }));
   }
 
+  /** The number is another's from now on. The table is not, before `close`: the owner still queues answers. */
   #leave(): void {
     const id = this.#id;
+    if (id < 0) return;
     this.#id = -1;
-    this.#fuse.memory.free(this.#table);
     this.#fuse.left(id, this.path);
   }
 }
